@@ -1,0 +1,3 @@
+//! The lode binary.
+
+fn main() {}
