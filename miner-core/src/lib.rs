@@ -17,6 +17,10 @@
     )
 )]
 
+pub mod backend;
+pub mod event;
 pub mod job;
 pub mod share;
+pub mod snapshot;
 pub mod types;
+pub mod work;
