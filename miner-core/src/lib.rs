@@ -22,5 +22,6 @@ pub mod event;
 pub mod job;
 pub mod share;
 pub mod snapshot;
+pub mod stats;
 pub mod types;
 pub mod work;
