@@ -19,7 +19,11 @@
 
 pub mod backend;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod job;
+pub mod sched;
 pub mod share;
 pub mod snapshot;
 pub mod stats;
