@@ -24,6 +24,7 @@ pub mod event;
 pub mod fuzzing;
 pub mod job;
 pub mod sched;
+pub mod sha256d;
 pub mod share;
 pub mod snapshot;
 pub mod stats;
