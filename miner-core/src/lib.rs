@@ -18,6 +18,7 @@
 )]
 
 pub mod backend;
+pub mod cpu;
 pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
