@@ -12,6 +12,9 @@
     )
 )]
 
+pub mod backoff;
+#[cfg(feature = "io")]
+pub mod io;
 mod secret;
 mod text;
 pub mod url;
