@@ -1,1 +1,7 @@
 //! lode: the wiring between pools, the scheduler, backends and reporters. It decides nothing about mining.
+
+pub mod bus;
+pub mod event;
+pub mod logging;
+pub mod report;
+pub mod settings;

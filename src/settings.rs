@@ -1,0 +1,136 @@
+//! What the operator wants: checked and typed. Built by `cli` and `config` from flags, environment, file and defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stratum::Secret;
+use stratum::url::{PoolUrl, ProxyUrl};
+
+/// Everything that `lode mine` needs to know.
+#[derive(Clone, Debug)]
+pub struct MineSettings {
+    /// Pools in order of preference; empty: the built-in practice pool.
+    pub pools: Vec<PoolSettings>,
+    /// The CPU backend.
+    pub cpu: CpuSettings,
+    /// When to stop by itself.
+    pub limits: RunLimits,
+    /// What is reported, and how.
+    pub report: ReportSettings,
+}
+
+/// One pool.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// Where it is.
+    pub url: PoolUrl,
+    /// The user or worker name.
+    pub user: String,
+    /// The password.
+    pub pass: Secret,
+    /// A PEM file with the certificate authorities to trust instead of the platform's.
+    pub tls_ca: Option<PathBuf>,
+    /// The SOCKS5 proxy to go through.
+    pub proxy: Option<ProxyUrl>,
+    /// Other places that the pool may send us to.
+    pub allow_reconnect: Vec<(String, Option<u16>)>,
+    /// The difficulty to suggest.
+    pub suggest_difficulty: Option<f64>,
+    /// The longest pause between two attempts to connect.
+    pub retry_pause: Duration,
+}
+
+impl PoolSettings {
+    /// A pool with nothing set beyond the need.
+    pub fn new(url: PoolUrl, user: &str) -> Self {
+        Self {
+            url,
+            user: user.to_owned(),
+            pass: Secret::new("x"),
+            tls_ca: None,
+            proxy: None,
+            allow_reconnect: Vec::new(),
+            suggest_difficulty: None,
+            retry_pause: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The CPU backend.
+#[derive(Clone, Debug, Default)]
+pub struct CpuSettings {
+    /// Threads; `None`: one for each logical CPU that we may use; 0: no CPU mining.
+    pub threads: Option<usize>,
+    /// `auto`, a kernel's name, or a list of instruction sets to leave out (`-avx512`). Checked.
+    pub isa: Option<String>,
+    /// The CPUs to run on, one for each thread, reused in order.
+    pub affinity: Option<Vec<usize>>,
+    /// 0 (gives way to everything) to 5 (as other programs); never real-time.
+    pub priority: Option<u8>,
+}
+
+/// When to stop by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunLimits {
+    /// After this many accepted shares.
+    pub shares: Option<u64>,
+    /// After this long.
+    pub time: Option<Duration>,
+}
+
+impl RunLimits {
+    /// Whether the run ends by itself.
+    pub fn is_bounded(self) -> bool {
+        self.shares.is_some() || self.time.is_some()
+    }
+}
+
+/// What is reported, and how.
+#[derive(Clone, Debug)]
+pub struct ReportSettings {
+    /// The form of standard output.
+    pub output: OutputFormat,
+    /// Whether to colour.
+    pub color: bool,
+    /// Time between two periodic lines.
+    pub interval: Duration,
+    /// A file that takes the log as well.
+    pub log_file: Option<PathBuf>,
+    /// How much to say: below 0 less, above 0 more.
+    pub verbosity: i8,
+}
+
+/// The form of standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// JSON lines, nothing else on standard output.
+    Json,
+}
+
+/// `lode pool`: the practice pool alone.
+#[derive(Clone, Debug)]
+pub struct PoolServerSettings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Start difficulty.
+    pub difficulty: f64,
+    /// The file that takes every submit and its verdict.
+    pub ledger: Option<PathBuf>,
+}
+
+/// `lode bench`.
+#[derive(Clone, Debug)]
+pub struct BenchSettings {
+    /// Threads of the joint measurement; `None`: one for each logical CPU that we may use.
+    pub threads: Option<usize>,
+    /// The kernels to measure: `auto` or as [`CpuSettings::isa`]. Checked.
+    pub isa: Option<String>,
+    /// Time for each measurement.
+    pub time: Duration,
+    /// Whether to print JSON instead of a table.
+    pub json: bool,
+}
