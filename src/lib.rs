@@ -3,5 +3,6 @@
 pub mod bus;
 pub mod event;
 pub mod logging;
+pub mod pools;
 pub mod report;
 pub mod settings;
