@@ -1,0 +1,249 @@
+//! The command line. It only takes texts apart; `config` says what they mean.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+mod foreign;
+mod help;
+
+pub use foreign::hint;
+
+/// `lode` and its commands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lode",
+    version = crate::version::SHORT,
+    long_version = crate::version::LONG,
+    about = "Bitcoin (SHA-256d) miner",
+    after_help = help::AFTER,
+    styles = styles(),
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What lode can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mine, at a pool or for practice
+    ///
+    /// Without a pool, lode starts a practice pool inside itself: everything is real but the coins.
+    #[command(after_help = help::AFTER_MINE)]
+    Mine(Box<MineArgs>),
+    /// Measure every kernel, offline, and check its results (also --benchmark)
+    Bench(BenchArgs),
+    /// List the devices that lode can mine with
+    Devices(DevicesArgs),
+    /// Run the practice pool alone, for any Stratum V1 miner
+    Pool(PoolArgs),
+    /// Check a configuration file, or print one to start from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script that completes lode's command line in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `lode config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check, then print every setting in force and where it comes from
+    Check(Box<CheckArgs>),
+    /// Print a commented file with every key
+    Example,
+}
+
+/// `lode config check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The file [default: --config, LODE_CONFIG]
+    #[arg(conflicts_with = "config")]
+    pub file: Option<String>,
+    /// Settings of `lode mine`: they count as they would there.
+    #[command(flatten)]
+    pub mine: MineArgs,
+}
+
+/// `lode mine`.
+#[derive(Debug, Default, Args)]
+pub struct MineArgs {
+    /// Where to mine.
+    #[command(flatten)]
+    pub pool: PoolFlags,
+    /// What to mine with.
+    #[command(flatten)]
+    pub cpu: CpuFlags,
+    /// Stop after N accepted shares
+    #[arg(long, value_name = "N", help_heading = "Limits", allow_negative_numbers = true)]
+    pub shares: Option<String>,
+    /// Stop after this time: seconds, or like 90s, 10m, 1h30m
+    #[arg(long, value_name = "TIME", help_heading = "Limits", allow_negative_numbers = true)]
+    pub time_limit: Option<String>,
+    /// What is told.
+    #[command(flatten)]
+    pub report: ReportFlags,
+    /// Read settings from this TOML file; see `lode config example`
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub config: Option<String>,
+    /// What other miners want to be told.
+    #[command(flatten)]
+    pub foreign: foreign::Flags,
+}
+
+/// Flags about pools.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Pools")]
+pub struct PoolFlags {
+    /// Pool as stratum+tcp://HOST:PORT, or stratum+ssl://HOST:PORT for TLS; repeat for backup pools, best first
+    #[arg(short = 'o', long, value_name = "URL")]
+    pub url: Vec<String>,
+    /// User: an account, account.worker or a Bitcoin address, as the pool wants; the n-th -u belongs to the n-th
+    /// -o, the last one serves the rest
+    #[arg(short, long, value_name = "USER")]
+    pub user: Vec<String>,
+    /// Password, paired like -u [default: x]
+    #[arg(short, long, value_name = "PASS", conflicts_with = "pass_file")]
+    pub pass: Vec<String>,
+    /// User and password at once, paired like -u
+    #[arg(short = 'O', long, value_name = "USER:PASS", conflicts_with_all = ["user", "pass", "pass_file"])]
+    pub userpass: Vec<String>,
+    /// Take the password from the first line of a file: unlike -p, it is not seen in the process list
+    #[arg(long, value_name = "FILE")]
+    pub pass_file: Option<String>,
+    /// Trust the certificate authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", alias = "cert")]
+    pub tls_ca: Option<String>,
+    /// Go through a SOCKS5 proxy, like socks5://127.0.0.1:9050 or socks5://USER:PASS@HOST:PORT
+    #[arg(short = 'x', long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// Let the pool move us to this other host (any port, unless given); repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_reconnect: Vec<String>,
+    /// Ask the pool for this share difficulty
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    pub suggest_difficulty: Option<String>,
+    /// Longest pause between two attempts to connect [default: 60s]
+    #[arg(short = 'R', long, value_name = "TIME", allow_negative_numbers = true)]
+    pub retry_pause: Option<String>,
+}
+
+/// Flags about the CPU.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "CPU")]
+pub struct CpuFlags {
+    /// CPU threads; 0 for no CPU mining [default: one for each logical CPU]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<String>,
+    /// Kernel: auto measures, avx2 forces, -avx512 leaves out; several with commas [default: auto]
+    #[arg(long, value_name = "ISA", allow_hyphen_values = true)]
+    pub isa: Option<String>,
+    /// CPUs to run on, one for each thread, like 0-3,5 [default: any]
+    #[arg(long, value_name = "CPUS")]
+    pub cpu_affinity: Option<String>,
+    /// From 0, which gives way to everything, to 5, which shares the CPU evenly; never real-time [default: 2]
+    #[arg(long, value_name = "0-5", allow_negative_numbers = true)]
+    pub cpu_priority: Option<String>,
+}
+
+/// Flags about reports.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Reports")]
+pub struct ReportFlags {
+    /// Form of standard output: text for people, json for programs (one object a line) [default: text]
+    #[arg(long, value_name = "FORM")]
+    pub output: Option<String>,
+    /// Time between two lines with the hashrate [default: 10s]
+    #[arg(long, value_name = "TIME", alias = "print-time", allow_negative_numbers = true)]
+    pub report_interval: Option<String>,
+    /// Write the log to this file as well
+    #[arg(short, long, value_name = "FILE")]
+    pub log_file: Option<String>,
+    /// Colours: auto, always or never [default: auto, which heeds NO_COLOR and TERM]
+    #[arg(long, value_name = "WHEN")]
+    pub color: Option<String>,
+    /// Same as --color never
+    #[arg(long, conflicts_with = "color")]
+    pub no_color: bool,
+    /// Say only what needs attention
+    #[arg(short, long, action = ArgAction::Count)]
+    pub quiet: u8,
+    /// Say more; -vv even more
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+/// `lode bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// CPU threads of the last, joint measurement [default: one for each logical CPU]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<String>,
+    /// Only these kernels, as in `lode mine` [default: all]
+    #[arg(long, value_name = "ISA", allow_hyphen_values = true)]
+    pub isa: Option<String>,
+    /// Time for each measurement [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// What other miners want to be told.
+    #[command(flatten)]
+    pub foreign: foreign::Flags,
+}
+
+/// `lode devices`.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lode pool`.
+#[derive(Debug, Args)]
+pub struct PoolArgs {
+    /// Address to listen on; only this machine reaches 127.0.0.1 [default: 127.0.0.1:3333]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// Difficulty at the start of a session [default: 0.001]
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    pub difficulty: Option<String>,
+    /// Append every submit and its verdict to this file
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<String>,
+}
+
+/// Completes a command line that names no command: flags alone mean `mine`, `--benchmark` means `bench`.
+pub fn with_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const ROOT: [&str; 4] = ["-h", "--help", "-V", "--version"];
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let Some(first) = args.get(1) else { return args };
+    let is_flag = first.to_str().is_some_and(|first| first.starts_with('-') && !ROOT.contains(&first));
+    let mines = is_flag || first == "mine";
+    if is_flag {
+        args.insert(1, "mine".into());
+    }
+    if mines && let Some(at) = args.iter().position(|arg| arg == OsStr::new("--benchmark")) {
+        args.remove(at);
+        args[1] = "bench".into();
+    }
+    args
+}
+
+fn styles() -> Styles {
+    Styles::styled()
+        .header(AnsiColor::Yellow.on_default().bold())
+        .usage(AnsiColor::Yellow.on_default().bold())
+        .literal(AnsiColor::Cyan.on_default())
+        .placeholder(AnsiColor::Green.on_default())
+        .error(AnsiColor::Red.on_default().bold())
+}

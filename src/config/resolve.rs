@@ -1,0 +1,172 @@
+//! The settings of each command.
+
+use std::path::{Path, PathBuf};
+
+use super::env::Surroundings;
+use super::error::{ConfigError, Notice};
+use super::file::{self, ConfigFile, Entries};
+use super::layers::{Fact, Layers};
+use super::origin::Origin;
+use super::pools::{is_world_readable, pools, relative_to_file};
+use super::setting::{
+    AFFINITY, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, INTERVAL, ISA, LEDGER, LISTEN, LOG_FILE, OUTPUT, PASS,
+    PRIORITY, SHARES, THREADS, TIME_LIMIT,
+};
+use super::value;
+use crate::cli::{BenchArgs, CpuFlags, MineArgs, PoolArgs, ReportFlags};
+use crate::settings::{
+    BenchSettings, CpuSettings, MineSettings, OutputFormat, PoolServerSettings, ReportSettings, RunLimits,
+};
+
+/// Checked settings, with what to tell about them.
+#[derive(Debug)]
+pub struct Resolved<T> {
+    /// The settings.
+    pub settings: T,
+    /// Each of them as it may be shown, with its origin.
+    pub facts: Vec<Fact>,
+    /// What is odd.
+    pub notices: Vec<Notice>,
+}
+
+impl Layers<'_> {
+    fn finish<T>(self, settings: T) -> Result<Resolved<T>, Vec<ConfigError>> {
+        let Layers { facts, errors, notices, .. } = self;
+        if errors.is_empty() { Ok(Resolved { settings, facts, notices }) } else { Err(errors) }
+    }
+}
+
+/// The settings of `lode mine`.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn mine(args: &MineArgs, around: &Surroundings) -> Result<Resolved<MineSettings>, Vec<ConfigError>> {
+    let mut layers = Layers::new(around);
+    check_algorithm(&mut layers, args.foreign.other_algorithm());
+    let file = config_file(&mut layers, args.config.as_deref());
+    let settings = MineSettings {
+        pools: pools(&mut layers, &args.pool, &file),
+        cpu: cpu(&mut layers, &args.cpu, &file.cpu),
+        limits: limits(&mut layers, args),
+        report: report(&mut layers, &args.report, &file.report),
+    };
+    layers.finish(settings)
+}
+
+/// The settings of `lode bench`.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn bench(args: &BenchArgs, around: &Surroundings) -> Result<Resolved<BenchSettings>, Vec<ConfigError>> {
+    let mut layers = Layers::new(around);
+    check_algorithm(&mut layers, args.foreign.other_algorithm());
+    let settings = BenchSettings {
+        threads: threads(&mut layers, args.threads.as_deref(), None),
+        isa: layers.pick(&ISA, args.isa.as_deref(), None, value::isa).map(|(isa, _)| isa),
+        time: layers.pick_or_default(&BENCH_TIME, args.time.as_deref(), None, value::bench_time),
+        json: args.json,
+    };
+    layers.finish(settings)
+}
+
+/// The settings of `lode pool`.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn pool_server(
+    args: &PoolArgs,
+    around: &Surroundings,
+) -> Result<Resolved<PoolServerSettings>, Vec<ConfigError>> {
+    let mut layers = Layers::new(around);
+    let settings = PoolServerSettings {
+        listen: layers.pick_or_default(&LISTEN, args.listen.as_deref(), None, value::listen),
+        difficulty: layers.pick_or_default(&DIFFICULTY, args.difficulty.as_deref(), None, value::difficulty),
+        ledger: layers.pick(&LEDGER, args.ledger.as_deref(), None, value::path).map(|(path, _)| path),
+    };
+    if !settings.listen.ip().is_loopback() {
+        layers.notices.push(Notice::OpenToOthers { listen: settings.listen });
+    }
+    layers.finish(settings)
+}
+
+fn check_algorithm(layers: &mut Layers<'_>, other: Option<&str>) {
+    layers.errors.extend(other.map(|given| ConfigError::Algorithm { given: given.to_owned() }));
+}
+
+fn config_file(layers: &mut Layers<'_>, flag: Option<&str>) -> ConfigFile {
+    let Some((path, _)) = layers.pick(&CONFIG, flag, None, value::path) else { return ConfigFile::default() };
+    match file::read(&path) {
+        Ok(config) => {
+            warn_if_everybody_can_read(layers, &path, &config);
+            config
+        }
+        Err(errors) => {
+            layers.errors.extend(errors);
+            ConfigFile::default()
+        }
+    }
+}
+
+fn warn_if_everybody_can_read(layers: &mut Layers<'_>, path: &Path, config: &ConfigFile) {
+    let holds_password = |pool: &Entries| pool.get(PASS.name).is_some_and(|pass| pass.text != PASS.default);
+    let exposed = std::fs::metadata(path).is_ok_and(|metadata| is_world_readable(&metadata));
+    if exposed && config.pools.iter().any(|(pool, _)| holds_password(pool)) {
+        layers.notices.push(Notice::WorldReadable { path: path.to_owned() });
+    }
+}
+
+fn cpu(layers: &mut Layers<'_>, flags: &CpuFlags, file: &Entries) -> CpuSettings {
+    let file = Some(file);
+    CpuSettings {
+        threads: threads(layers, flags.threads.as_deref(), file),
+        isa: layers.pick(&ISA, flags.isa.as_deref(), file, value::isa).map(|(isa, _)| isa),
+        affinity: layers
+            .pick(&AFFINITY, flags.cpu_affinity.as_deref(), file, value::cpus)
+            .map(|(cpus, _)| cpus),
+        priority: layers
+            .pick(&PRIORITY, flags.cpu_priority.as_deref(), file, value::priority)
+            .map(|(priority, _)| priority),
+    }
+}
+
+fn threads(layers: &mut Layers<'_>, flag: Option<&str>, file: Option<&Entries>) -> Option<usize> {
+    let threads = layers.pick_or_default(&THREADS, flag, file, value::threads);
+    if let (Some(threads), Some(cpus)) = (threads, layers.around.cpus)
+        && threads > cpus
+    {
+        layers.notices.push(Notice::ManyThreads { threads, cpus });
+    }
+    threads
+}
+
+fn limits(layers: &mut Layers<'_>, args: &MineArgs) -> RunLimits {
+    RunLimits {
+        shares: layers.pick(&SHARES, args.shares.as_deref(), None, value::shares).map(|(shares, _)| shares),
+        time: layers
+            .pick(&TIME_LIMIT, args.time_limit.as_deref(), None, value::time_limit)
+            .map(|(time, _)| time),
+    }
+}
+
+fn report(layers: &mut Layers<'_>, flags: &ReportFlags, file: &Entries) -> ReportSettings {
+    let file = Some(file);
+    let output = layers.pick_or_default(&OUTPUT, flags.output.as_deref(), file, value::output);
+    let interval = layers.pick_or_default(&INTERVAL, flags.report_interval.as_deref(), file, value::interval);
+    let log_file = layers.pick(&LOG_FILE, flags.log_file.as_deref(), file, value::path);
+    let log_file = log_file.map(|(path, origin)| -> PathBuf { relative_to_file(&origin, path) });
+    let color = color(layers, flags, file) && output == OutputFormat::Text;
+    let verbosity =
+        i8::try_from(flags.verbose).unwrap_or(i8::MAX) - i8::try_from(flags.quiet).unwrap_or(i8::MAX);
+    ReportSettings { output, color, interval, log_file, verbosity }
+}
+
+/// Flag, then `LODE_COLOR`, then `NO_COLOR`, then the file; else what the terminal can show.
+fn color(layers: &mut Layers<'_>, flags: &ReportFlags, file: Option<&Entries>) -> bool {
+    let flag = if flags.no_color { Some("never") } else { flags.color.as_deref() };
+    let by_terminal = layers.around.can_color();
+    if flag.is_none() && layers.around.var(COLOR.env).is_none() && layers.around.refuses_color() {
+        layers.record(&COLOR, Some("never"), Origin::Env("NO_COLOR"));
+        return false;
+    }
+    layers.pick_or_default(&COLOR, flag, file, value::color).unwrap_or(by_terminal)
+}

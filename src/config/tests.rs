@@ -1,0 +1,239 @@
+//! Settings as a whole, from a command line and a file; the binary's own behaviour stands in `tests/cli.rs`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Parser;
+use proptest::prelude::*;
+
+use super::setting::ALL;
+use super::*;
+use crate::cli::{Cli, Command, MineArgs, with_command};
+use crate::explain::Explain;
+use crate::settings::{MineSettings, OutputFormat};
+
+type Vars = &'static [(&'static str, &'static str)];
+
+const SECRET: &str = "hunter2";
+const FILE: &str = "\
+[[pool]]
+url = \"stratum+ssl://pool.example:3334\"
+user = \"bob\"
+pass = \"hunter2\"
+suggest_difficulty = 0x10
+allow_reconnect = [\"a.example\", \"b.example:1\"]
+
+[cpu]
+threads = 2
+affinity = [0, 1]
+";
+
+fn args(line: &str) -> MineArgs {
+    let line = line.split_whitespace().map(OsString::from);
+    match Cli::parse_from(with_command(std::iter::once("lode".into()).chain(line))).command {
+        Command::Mine(args) => *args,
+        other => panic!("{other:?} is not `mine`"),
+    }
+}
+
+fn around(vars: &[(&str, &str)], stdout_is_terminal: bool) -> Surroundings {
+    let vars = vars.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let mut around = Surroundings::new(vars);
+    around.stdout_is_terminal = stdout_is_terminal;
+    around.cpus = Some(2);
+    around
+}
+
+fn settings(line: &str, vars: &[(&str, &str)]) -> MineSettings {
+    mine(&args(line), &around(vars, false)).expect("good settings").settings
+}
+
+fn text(text: impl Into<String>) -> ConfigText {
+    ConfigText { path: "lode.toml".into(), text: text.into() }
+}
+
+#[test]
+fn nothing_given_is_practice_with_all_cpus() {
+    let settings = settings("mine", &[]);
+    assert!(settings.pools.is_empty());
+    assert_eq!(settings.cpu.threads, None);
+    assert_eq!(settings.cpu.priority, Some(2));
+    assert!(!settings.limits.is_bounded());
+    assert_eq!(settings.report.output, OutputFormat::Text);
+    assert_eq!(settings.report.interval, Duration::from_secs(10));
+    assert_eq!(settings.report.verbosity, 0);
+}
+
+#[test]
+fn flags_become_typed_settings() {
+    let MineSettings { pools, cpu, limits, report } = settings(
+        "-o stratum+ssl://al:p%40ss@[2001:db8::1]:443 -t 0 --cpu-affinity 0x5 --cpu-priority 3 --isa -avx512 \
+         --shares 7 --time-limit 1h30m --retry-pause 5 --proxy socks5://u:p@127.0.0.1:9050 --output json -vv \
+         --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
+        &[],
+    );
+    let pool = &pools[0];
+    assert_eq!((pool.url.host.as_str(), pool.url.port, pool.url.tls), ("2001:db8::1", 443, true));
+    assert_eq!((pool.user.as_str(), pool.pass.reveal()), ("al", "p@ss"));
+    let proxy = pool.proxy.as_ref().expect("given");
+    assert_eq!((proxy.host.as_str(), proxy.port), ("127.0.0.1", 9050));
+    assert_eq!(pool.allow_reconnect, [("c.example".to_owned(), None), ("::1".to_owned(), Some(9))]);
+    assert_eq!(pool.suggest_difficulty, Some(0.001));
+    assert_eq!(pool.retry_pause, Duration::from_secs(5));
+    assert_eq!((cpu.threads, cpu.affinity, cpu.priority), (Some(0), Some(vec![0, 2]), Some(3)));
+    assert_eq!(cpu.isa.as_deref(), Some("-avx512"));
+    assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
+    assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));
+}
+
+#[test]
+fn the_nth_user_belongs_to_the_nth_pool_and_the_last_serves_the_rest() {
+    let line = "-o a:1 -o b:2 -o carol:pw@c:3 -o d:4 -u alice -u bob -p one";
+    let settings = settings(line, &[("LODE_PASS", "unused"), ("LODE_USER", "unused")]);
+    let logins = settings.pools.iter().map(|pool| (pool.user.as_str(), pool.pass.reveal()));
+    assert_eq!(
+        logins.collect::<Vec<_>>(),
+        [("alice", "one"), ("bob", "one"), ("carol", "pw"), ("bob", "one")]
+    );
+    assert_eq!(settings.pools.iter().map(|pool| pool.url.port).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_password_defaults_to_x_and_comes_from_the_environment() {
+    assert_eq!(settings("-o a:1 -u b", &[]).pools[0].pass.reveal(), "x");
+    assert_eq!(settings("-o a:1 -u b", &[("LODE_PASS", "p")]).pools[0].pass.reveal(), "p");
+    let several = settings("mine", &[("LODE_URL", "a:1 ssl://b:2"), ("LODE_USER", "bob")]);
+    assert_eq!(several.pools.len(), 2);
+    assert!(several.pools[1].url.tls);
+    assert_eq!(several.pools[1].user, "bob");
+}
+
+#[test]
+fn colour_follows_flag_variables_file_and_terminal() {
+    let cases: &[(&str, Vars, bool, bool)] = &[
+        ("mine", &[], true, true),
+        ("mine", &[], false, false),
+        ("mine", &[("TERM", "dumb")], true, false),
+        ("mine", &[("TERM", "xterm")], true, true),
+        ("mine", &[("NO_COLOR", "1")], true, false),
+        ("mine", &[("NO_COLOR", "")], true, true),
+        ("mine", &[("NO_COLOR", "1"), ("LODE_COLOR", "always")], false, true),
+        ("mine --color always", &[("NO_COLOR", "1")], false, true),
+        ("mine --no-color", &[("LODE_COLOR", "always")], true, false),
+        ("mine --color always --output json", &[], true, false),
+    ];
+    for (line, vars, terminal, colored) in cases {
+        let settings = mine(&args(line), &around(vars, *terminal)).expect("good").settings;
+        assert_eq!(settings.report.color, *colored, "{line} {vars:?} {terminal}");
+    }
+}
+
+#[test]
+fn odd_settings_are_noticed() {
+    let cases: &[(&str, Vars, Notice)] = &[
+        ("-t 3", &[], Notice::ManyThreads { threads: 3, cpus: 2 }),
+        ("-o a:1 -u b -p hunter2", &[], Notice::PasswordInProcessList { flag: "--pass" }),
+        ("-o b:hunter2@a:1", &[], Notice::PasswordInProcessList { flag: "--url" }),
+        ("-o a:1 -O b:hunter2", &[], Notice::PasswordInProcessList { flag: "--userpass" }),
+        (
+            "mine",
+            &[("LODE_THREAD", "1")],
+            Notice::UnknownVariable { name: "LODE_THREAD".into(), near: Some("LODE_THREADS") },
+        ),
+    ];
+    for (line, vars, notice) in cases {
+        let resolved = mine(&args(line), &around(vars, false)).expect("good");
+        assert_eq!(resolved.notices, std::slice::from_ref(notice), "{line}");
+        assert!(!notice.to_string().contains(SECRET));
+    }
+    assert!(mine(&args("-o a:1 -u b -p x -t 2"), &around(&[], false)).expect("good").notices.is_empty());
+}
+
+#[test]
+fn every_default_is_a_value_of_its_setting() {
+    // `pick_or_default` relies on it.
+    let server = pool_server(
+        &crate::cli::PoolArgs { listen: None, difficulty: None, ledger: None },
+        &around(&[], false),
+    );
+    assert!(server.expect("good").settings.listen.ip().is_loopback());
+    settings("mine", &[]);
+}
+
+#[test]
+fn names_are_unique_and_documented() {
+    let docs = include_str!("../../docs/configuration.md");
+    for setting in ALL {
+        let Setting { name, flag, env, .. } = setting;
+        assert!(docs.contains(&format!("`{flag}`")), "docs/configuration.md lacks {flag}");
+        assert!(docs.contains(&format!("`{env}`")), "docs/configuration.md lacks {env}");
+        assert!(
+            setting.section == Section::Run || docs.contains(&format!("`{name}`")),
+            "{name} is undocumented"
+        );
+        assert_eq!(ALL.iter().filter(|other| other.env == *env || other.flag == *flag).count(), 1, "{env}");
+    }
+}
+
+#[test]
+fn the_file_is_read_with_numbers_lists_and_texts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lode.toml");
+    std::fs::write(&path, FILE).expect("written");
+    let vars = [("LODE_CONFIG", path.to_str().expect("UTF-8"))];
+    let MineSettings { pools, cpu, .. } = settings("mine", &vars);
+    let pool = &pools[0];
+    assert_eq!((pool.url.host.as_str(), pool.url.port, pool.url.tls), ("pool.example", 3334, true));
+    assert_eq!((pool.user.as_str(), pool.pass.reveal()), ("bob", SECRET));
+    assert_eq!(pool.suggest_difficulty, Some(16.0));
+    assert_eq!(pool.allow_reconnect, [("a.example".to_owned(), None), ("b.example".to_owned(), Some(1))]);
+    assert_eq!((cpu.threads, cpu.affinity), (Some(2), Some(vec![0, 1])));
+}
+
+/// Everything that is said about a text, as the operator would see it.
+fn said(input: String) -> String {
+    match parse(text(input)) {
+        Ok(_) => String::new(),
+        Err(errors) => errors.iter().map(|error| error.explain().to_string() + "\n").collect(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(input in "\\PC*|[\\[\\]={}\"'#.\n a-z0-9\\\\]{0,200}") {
+        said(input);
+    }
+
+    #[test]
+    fn a_mangled_file_is_read_or_explained(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3u8), 1..8),
+    ) {
+        let mut chars: Vec<char> = EXAMPLE.chars().collect();
+        for (at, with, kind) in edits {
+            let at = at.index(chars.len());
+            match kind {
+                0 => drop(chars.remove(at)),
+                1 => chars.insert(at, with),
+                _ => chars[at] = with,
+            }
+        }
+        said(chars.into_iter().collect());
+    }
+
+    #[test]
+    fn a_slip_never_shows_the_password(
+        at in 0..FILE.len() - SECRET.len(),
+        with in "[ -~\n]",
+        kind in 0..3u8,
+    ) {
+        let start = FILE.find(SECRET).expect("there");
+        let at = if at < start { at } else { at + SECRET.len() };
+        let mut file = FILE.to_owned();
+        match kind {
+            0 => drop(file.remove(at)),
+            1 => file.insert_str(at, &with),
+            _ => file.replace_range(at..=at, &with),
+        }
+        prop_assert!(!said(file).contains(SECRET));
+    }
+}

@@ -1,0 +1,233 @@
+//! Each kind of value, from the one text form that flags, environment and file share.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use miner_core::sha256d::{IsaChoice, IsaError};
+use miner_core::types::Difficulty;
+use stratum::Secret;
+use stratum::url::{PoolAddress, ProxyUrl, UrlError, host_and_port};
+use stratum::v1::{Login, LoginError};
+
+use crate::settings::OutputFormat;
+
+/// Most CPU threads: more than any machine has.
+pub(super) const MAX_THREADS: u64 = 1024;
+/// The highest CPU number that the affinity calls of the platforms take.
+pub(super) const MAX_CPU: u64 = 1023;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a text is no value of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// No whole number at all, or none that fits.
+    #[error("not a whole number from {min} to {max}")]
+    Whole {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// No finite number above zero.
+    #[error("not a difficulty")]
+    Difficulty,
+    /// No duration.
+    #[error("not a duration")]
+    Duration,
+    /// A duration out of range.
+    #[error("outside {} to {}", seconds(.min), seconds(.max))]
+    DurationRange {
+        /// The least.
+        min: Duration,
+        /// The most.
+        max: Duration,
+    },
+    /// None of the words that are known.
+    #[error("not one of {}", .known.join(", "))]
+    Choice {
+        /// What is known.
+        known: &'static [&'static str],
+    },
+    /// No list of CPUs.
+    #[error("not a list of CPUs")]
+    Cpus,
+    /// A choice of kernels that this machine cannot make.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// No pool URL.
+    #[error("{0}")]
+    Url(UrlError),
+    /// No proxy.
+    #[error("not a SOCKS5 proxy: {0}")]
+    Proxy(UrlError),
+    /// No `HOST` or `HOST:PORT`.
+    #[error("not a host: {0}")]
+    Host(UrlError),
+    /// No address to listen on.
+    #[error("not an address to listen on")]
+    Listen,
+    /// Empty where something must stand.
+    #[error("empty")]
+    Empty,
+    /// A user or password that no pool can be told.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// No colon between user and password.
+    #[error("has no colon between user and password")]
+    NoColon,
+    /// Bytes that are no text.
+    #[error("not UTF-8")]
+    NotUtf8,
+}
+
+fn seconds(duration: &Duration) -> String {
+    let jiff = SignedDuration::try_from(*duration).unwrap_or(SignedDuration::MAX);
+    format!("{jiff:#}")
+}
+
+/// A whole number within a range.
+pub(super) fn whole(text: &str, min: u64, max: u64) -> Result<u64, ValueError> {
+    let number = text.trim().parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or(ValueError::Whole { min, max })
+}
+
+/// `auto` or a number of threads.
+pub(super) fn threads(text: &str) -> Result<Option<usize>, ValueError> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    Ok(Some(whole(text, 0, MAX_THREADS)? as usize))
+}
+
+/// A priority: 0 gives way to everything, 5 is that of other programs.
+pub(super) fn priority(text: &str) -> Result<u8, ValueError> {
+    Ok(whole(text, 0, 5)? as u8)
+}
+
+/// Shares to stop after.
+pub(super) fn shares(text: &str) -> Result<u64, ValueError> {
+    whole(text, 1, u64::MAX)
+}
+
+/// A difficulty.
+pub(super) fn difficulty(text: &str) -> Result<f64, ValueError> {
+    let number: f64 = text.trim().parse().map_err(|_| ValueError::Difficulty)?;
+    Difficulty::new(number).map(Difficulty::get).ok_or(ValueError::Difficulty)
+}
+
+/// Seconds without a unit, or a sum like `1h30m`; between `min` and `max`.
+pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, ValueError> {
+    let text = text.trim();
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| ValueError::Duration)?,
+        Err(_) => {
+            let friendly: SignedDuration = text.parse().map_err(|_| ValueError::Duration)?;
+            friendly.try_into().map_err(|_| ValueError::Duration)?
+        }
+    };
+    if (min..=max).contains(&duration) { Ok(duration) } else { Err(ValueError::DurationRange { min, max }) }
+}
+
+/// The longest pause before a new attempt to connect.
+pub(super) fn retry_pause(text: &str) -> Result<Duration, ValueError> {
+    duration(text, Duration::from_secs(1), Duration::from_secs(60 * 60))
+}
+
+/// Time between periodic lines.
+pub(super) fn interval(text: &str) -> Result<Duration, ValueError> {
+    duration(text, Duration::from_secs(1), DAY)
+}
+
+/// How long to mine.
+pub(super) fn time_limit(text: &str) -> Result<Duration, ValueError> {
+    duration(text, Duration::from_secs(1), 3650 * DAY)
+}
+
+/// How long a kernel is measured.
+pub(super) fn bench_time(text: &str) -> Result<Duration, ValueError> {
+    duration(text, Duration::from_millis(10), Duration::from_secs(60 * 60))
+}
+
+/// `text` or `json`.
+pub(super) fn output(text: &str) -> Result<OutputFormat, ValueError> {
+    match text {
+        "text" => Ok(OutputFormat::Text),
+        "json" => Ok(OutputFormat::Json),
+        _ => Err(ValueError::Choice { known: &["text", "json"] }),
+    }
+}
+
+/// When to colour: `None` leaves it to the terminal.
+pub(super) fn color(text: &str) -> Result<Option<bool>, ValueError> {
+    match text {
+        "auto" => Ok(None),
+        "always" | "true" => Ok(Some(true)),
+        "never" | "false" => Ok(Some(false)),
+        _ => Err(ValueError::Choice { known: &["auto", "always", "never"] }),
+    }
+}
+
+/// CPUs as `0-3,5`, or as the hexadecimal mask that cpuminer and XMRig take.
+pub(super) fn cpus(text: &str) -> Result<Vec<usize>, ValueError> {
+    let cpus = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(mask) => cpus_of_mask(u128::from_str_radix(mask, 16).map_err(|_| ValueError::Cpus)?),
+        None => text.split(',').map(cpu_run).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(),
+    };
+    if cpus.is_empty() || cpus.len() > MAX_THREADS as usize { Err(ValueError::Cpus) } else { Ok(cpus) }
+}
+
+fn cpus_of_mask(mask: u128) -> Vec<usize> {
+    (0..128).filter(|bit| mask >> bit & 1 == 1).collect()
+}
+
+fn cpu_run(text: &str) -> Result<std::ops::RangeInclusive<usize>, ValueError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text| whole(text, 0, MAX_CPU).map(|cpu| cpu as usize).map_err(|_| ValueError::Cpus);
+    let (first, last) = (number(first)?, number(last)?);
+    if first <= last { Ok(first..=last) } else { Err(ValueError::Cpus) }
+}
+
+/// `auto`, names of kernels to choose among (`avx2`), or to leave out (`-avx512,-avx2`).
+pub(super) fn isa(text: &str) -> Result<String, ValueError> {
+    IsaChoice::parse(text)?;
+    Ok(text.to_owned())
+}
+
+/// A pool, with the user and password that may stand in its URL.
+pub(super) fn pool_url(text: &str) -> Result<PoolAddress, ValueError> {
+    PoolAddress::parse(text).map_err(ValueError::Url)
+}
+
+/// A SOCKS5 proxy.
+pub(super) fn proxy(text: &str) -> Result<ProxyUrl, ValueError> {
+    ProxyUrl::parse(text).map_err(ValueError::Proxy)
+}
+
+/// `HOST` or `HOST:PORT`, several with commas between.
+pub(super) fn hosts(text: &str) -> Result<Vec<(String, Option<u16>)>, ValueError> {
+    text.split(',').map(|host| host_and_port(host.trim())).collect::<Result<_, _>>().map_err(ValueError::Host)
+}
+
+/// A user name.
+pub(super) fn user(text: &str) -> Result<String, ValueError> {
+    Login::new(text.trim(), Secret::new(""))?;
+    Ok(text.trim().to_owned())
+}
+
+/// A password.
+pub(super) fn password(text: &str) -> Result<Secret, ValueError> {
+    Login::new("any", Secret::new(text))?;
+    Ok(Secret::new(text))
+}
+
+/// A path.
+pub(super) fn path(text: &str) -> Result<std::path::PathBuf, ValueError> {
+    if text.is_empty() { Err(ValueError::Empty) } else { Ok(text.into()) }
+}
+
+/// An IP address and port.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| ValueError::Listen)
+}
