@@ -1,11 +1,20 @@
 //! lode: the wiring between pools, the scheduler, backends and reporters. It decides nothing about mining.
 
+pub mod backends;
+pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod devices;
+pub mod driver;
 pub mod event;
+pub mod explain;
 pub mod logging;
+pub mod mine;
+pub mod pool_server;
 pub mod pools;
+pub mod practice;
 pub mod report;
 pub mod settings;
+pub mod signals;
 pub mod version;

@@ -1,0 +1,135 @@
+//! The devices at work: one OS thread and one bounded channel each.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use miner_core::backend::{
+    BackendError, BackendEvent, BackendFeed, BackendInfo, EventSink, FeedError, GenerationGate, HashBackend,
+    wire,
+};
+use miner_core::sched::credit;
+use miner_core::types::BackendId;
+use miner_core::work::WorkUnit;
+use tokio::sync::mpsc;
+
+/// Events that a backend may be ahead of the driver before it has to wait.
+const EVENTS: usize = 256;
+/// How long devices may take to stop; they notice within milliseconds, unless something is wrong with them.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// All devices at work.
+#[derive(Default)]
+pub struct Backends {
+    devices: Vec<Device>,
+    /// Whose events are looked at first: each in turn, so that none drowns out the others.
+    turn: usize,
+}
+
+struct Device {
+    /// `None` once it has gone.
+    feed: Option<BackendFeed>,
+    events: mpsc::Receiver<BackendEvent>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Sink(mpsc::Sender<BackendEvent>);
+
+impl EventSink for Sink {
+    fn send(&self, event: BackendEvent) -> bool {
+        self.0.blocking_send(event).is_ok()
+    }
+}
+
+impl Backends {
+    /// Starts a backend on a thread of its own.
+    pub fn start(
+        &mut self,
+        backend: Box<dyn HashBackend>,
+        gate: GenerationGate,
+    ) -> Result<(BackendId, Arc<BackendInfo>), std::io::Error> {
+        let info = Arc::new(backend.info());
+        let (sender, events) = mpsc::channel(EVENTS);
+        let sink = Arc::new(Sink(sender));
+        let (port, feed) = wire(credit(&info), Arc::clone(&sink) as Arc<dyn EventSink>, gate);
+        let thread = std::thread::Builder::new().name(info.key.to_string()).spawn(move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| backend.run(port)))
+                .unwrap_or_else(|panic| Err(BackendError::Panicked(panic_text(&*panic))));
+            sink.send(BackendEvent::Gone(ended));
+        })?;
+        let id = BackendId(u16::try_from(self.devices.len()).expect("fewer devices than 65,536"));
+        self.devices.push(Device { feed: Some(feed), events, thread: Some(thread) });
+        Ok((id, info))
+    }
+
+    /// Hands a unit to a backend. Never waits.
+    pub fn feed(&self, backend: BackendId, unit: WorkUnit) {
+        let Some(feed) = self.devices.get(usize::from(backend.0)).and_then(|device| device.feed.as_ref())
+        else {
+            return;
+        };
+        match feed.feed(unit) {
+            // A backend that has just ended says so itself.
+            Ok(()) | Err(FeedError::Closed) => {}
+            Err(FeedError::Full) => tracing::error!(%backend, "more units than credit: a unit was dropped"),
+        }
+    }
+
+    /// Wakes every backend: the gate has moved.
+    pub fn wake(&self) {
+        self.devices.iter().filter_map(|device| device.feed.as_ref()).for_each(BackendFeed::wake);
+    }
+
+    /// The next event of any backend; pending for ever once all have gone. Cancel-safe.
+    pub async fn recv(&mut self) -> (BackendId, BackendEvent) {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<(BackendId, BackendEvent)> {
+        let count = self.devices.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            if let Poll::Ready(Some(event)) = self.devices[index].events.poll_recv(context) {
+                self.turn = index + 1;
+                if let BackendEvent::Gone(_) = event {
+                    self.devices[index].feed = None;
+                }
+                return Poll::Ready((BackendId(u16::try_from(index).expect("checked at the start")), event));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether any backend is still there.
+    pub fn any_left(&self) -> bool {
+        self.devices.iter().any(|device| device.feed.is_some())
+    }
+
+    /// Closes every port and waits a moment for the threads. Blocks: events are no longer taken.
+    pub fn stop(mut self) {
+        let threads: Vec<_> = self.devices.iter_mut().filter_map(|device| device.thread.take()).collect();
+        // Closed ports and closed event channels free whoever waits for work or for us.
+        drop(self);
+        let (all_ended, ended) = std::sync::mpsc::channel();
+        // Without a thread for it nobody waits.
+        let waiter = std::thread::Builder::new().spawn(move || {
+            for thread in threads {
+                // Its panic was caught and told already.
+                let _ = thread.join();
+            }
+            let _ = all_ended.send(());
+        });
+        if waiter.is_err() || ended.recv_timeout(STOP_PATIENCE).is_err() {
+            tracing::error!("a device does not stop: it is left to the system");
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

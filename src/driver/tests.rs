@@ -1,0 +1,66 @@
+use miner_core::backend::{BackendError, BackendInfo, BackendKind, BackendPort};
+use miner_core::types::HashRate;
+use miner_core::work::Granularity;
+use stratum::url::PoolUrl;
+
+use super::*;
+use crate::settings::PoolSettings;
+
+/// A device that does nothing but end, or not even that.
+struct Idle {
+    ends: bool,
+}
+
+impl HashBackend for Idle {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            key: "cpu".into(),
+            name: "idle".into(),
+            kind: BackendKind::Cpu,
+            granularity: Granularity::Nonces { step: 1, versions: 1 },
+            depth: 1,
+            expected: HashRate(1.0),
+            counts_hashes: true,
+            report_floor: None,
+        }
+    }
+
+    fn run(self: Box<Self>, _: BackendPort) -> Result<(), BackendError> {
+        if self.ends {
+            panic!("on purpose");
+        }
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// A driver of these devices whose only pool refuses to talk.
+fn driver(devices: Vec<Box<dyn HashBackend>>) -> Driver {
+    let bus = Bus::default();
+    let url = PoolUrl { tls: false, host: "127.0.0.1".to_owned(), port: 1 };
+    let pools = Pools::start(vec![PoolSettings::new(url, "me")], &bus).unwrap();
+    Driver::new(devices, pools, bus, RunLimits::default(), Duration::from_secs(60))
+}
+
+#[tokio::test]
+async fn without_a_device_there_is_nothing_to_wait_for() {
+    let (_stop, stopped) = mpsc::channel(1);
+    let end = driver(Vec::new()).run(stopped).await;
+    assert_eq!((end.reason, end.had_job), (EndReason::NoDevice, false));
+}
+
+#[tokio::test]
+async fn the_last_device_that_panics_ends_the_run() {
+    let (_stop, stopped) = mpsc::channel(1);
+    let end = driver(vec![Box::new(Idle { ends: true })]).run(stopped).await;
+    assert_eq!(end.reason, EndReason::NoDevice);
+}
+
+#[tokio::test]
+async fn a_device_that_does_not_stop_does_not_hold_up_the_end() {
+    let (stop, stopped) = mpsc::channel(1);
+    stop.try_send(EndReason::Terminated).unwrap();
+    let end = driver(vec![Box::new(Idle { ends: false })]).run(stopped).await;
+    assert_eq!(end.reason, EndReason::Terminated);
+}

@@ -1,0 +1,162 @@
+//! What can go wrong while starting and running.
+
+use std::io::ErrorKind;
+
+use miner_core::backend::BackendError;
+use miner_core::cpu::CpuError;
+use miner_core::sha256d::{IsaError, SelfTestError};
+use practice_pool::PoolError;
+
+use super::{Exit, Explain, Explanation};
+use crate::bench::BenchError;
+use crate::logging::LogError;
+use crate::mine::MineError;
+use crate::pool_server::ServerError;
+use crate::pools::SetupError;
+use crate::report::ReportError;
+
+const SYSTEM: &str = "check the limits (ulimit -a) and permissions of the user who runs lode";
+
+impl Explain for BackendError {
+    fn explain(&self) -> Explanation {
+        let advice = match self {
+            Self::SelfTest(_) => {
+                "it computes wrongly and is not used: undo any overclocking, or try another kernel with --isa portable"
+            }
+            Self::DeviceLost(_) => "check its cable, power and driver, then start lode again",
+            Self::Thermal(_) => "let it cool, clean its fans, or lower its load (-t, --cpu-priority)",
+            Self::Os { .. } => {
+                "check the limits and permissions of the user who runs lode; fewer threads (-t) may help"
+            }
+            Self::Panicked(_) => {
+                "this is a fault in lode: please report it with this line and `lode --version`"
+            }
+        };
+        Explanation::new(self, Exit::NoDevice, advice)
+    }
+}
+
+impl Explain for MineError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::NoDevice => Explanation::new(
+                self,
+                Exit::NoDevice,
+                "-t 0 switches the CPU off, and there is no other backend yet",
+            ),
+            Self::Cpu(error) => error.explain(),
+            Self::Isa(error) => error.explain(),
+            Self::SelfTest(error) => error.explain(),
+            Self::Practice(error) => error.explain(),
+            Self::Pool(error) => error.explain(),
+            Self::Report(error) => error.explain(),
+            Self::Os { source, .. } => Explanation::new(format!("{self}: {source}"), Exit::Failed, SYSTEM),
+        }
+    }
+}
+
+impl Explain for CpuError {
+    fn explain(&self) -> Explanation {
+        let advice = match self {
+            Self::TooManyThreads(_) => "give -t a number of threads, by default one for each logical CPU",
+            Self::NoAffinity | Self::NotAllowed { .. } => {
+                "give --cpu-affinity numbers from that list, like 0-3,5"
+            }
+            Self::NoPinning => "leave --cpu-affinity out",
+        };
+        Explanation::new(self, Exit::Usage, advice)
+    }
+}
+
+impl Explain for IsaError {
+    fn explain(&self) -> Explanation {
+        let advice =
+            "leave --isa and LODE_ISA out to have the fastest one chosen; `lode devices` lists what there is";
+        Explanation::new(self, Exit::Usage, advice)
+    }
+}
+
+impl Explain for SelfTestError {
+    fn explain(&self) -> Explanation {
+        let advice = "this machine computes wrongly: undo any overclocking, or try another kernel with --isa";
+        Explanation::new(self, Exit::NoDevice, advice)
+    }
+}
+
+impl Explain for PoolError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::Config(_) => {
+                Explanation::new(self, Exit::Usage, "see `lode pool --help` for what is possible")
+            }
+            Self::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Explanation::new(
+                self,
+                Exit::Failed,
+                "something listens there already: choose another port with --listen",
+            ),
+            Self::Bind { .. } => Explanation::new(
+                self,
+                Exit::Failed,
+                "choose an address of this machine with --listen; ports below 1024 need root",
+            ),
+            Self::Ledger { .. } => {
+                Explanation::new(self, Exit::Failed, "choose a file that can be written with --ledger")
+            }
+        }
+    }
+}
+
+impl Explain for ServerError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::Pool(error) => error.explain(),
+            Self::Os { .. } => Explanation::new(self, Exit::Failed, SYSTEM),
+        }
+    }
+}
+
+impl Explain for SetupError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::Trust(error) => error.explain(),
+            Self::Login(_) => {
+                Explanation::new(self, Exit::Usage, "check -u and -p: one line of ordinary text each")
+            }
+        }
+    }
+}
+
+impl Explain for ReportError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::Log(error) => error.explain(),
+            Self::Thread(source) => Explanation::new(format!("{self}: {source}"), Exit::Failed, SYSTEM),
+        }
+    }
+}
+
+impl Explain for LogError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::NoDirectory { .. } | Self::IsDirectory(_) => {
+                Explanation::new(self, Exit::Usage, "give --log-file a file in a directory that exists")
+            }
+            Self::Open { source, .. } => {
+                let advice = "give --log-file a file that this user may write";
+                Explanation::new(format!("{self}: {source}"), Exit::Usage, advice)
+            }
+            Self::Thread(source) => Explanation::new(format!("{self}: {source}"), Exit::Failed, SYSTEM),
+            Self::Twice => Explanation::without_advice(self, Exit::Failed),
+        }
+    }
+}
+
+impl Explain for BenchError {
+    fn explain(&self) -> Explanation {
+        let advice = match self {
+            Self::Nothing => "leave --isa and -t out to measure everything",
+            Self::Thread { .. } => SYSTEM,
+        };
+        Explanation::new(self, Exit::Failed, advice)
+    }
+}

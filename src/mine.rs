@@ -1,0 +1,152 @@
+//! `lode mine`: puts the parts together, runs them, and says how it went.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_core::backend::HashBackend;
+use miner_core::cpu::{CpuBackend, CpuConfig, CpuError, choose};
+use miner_core::sha256d::{IsaChoice, IsaError, SelfTestError};
+use tokio::sync::mpsc;
+
+use crate::bus::Bus;
+use crate::driver::{Driver, End};
+use crate::event::{EndReason, EventKind, PoolFacts, StartFacts};
+use crate::explain::Exit;
+use crate::pools::{Pools, SetupError};
+use crate::practice;
+use crate::report;
+use crate::settings::{CpuSettings, MineSettings, PoolSettings};
+use crate::signals::Signals;
+use crate::version;
+
+/// How long all reports together may take to be written at the end.
+const REPORT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end may take once it was asked for twice.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// Why mining could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum MineError {
+    /// No device is to be used, or none can be.
+    #[error("no device to mine with")]
+    NoDevice,
+    /// The CPU cannot be set up as asked.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// The kernels asked for cannot be used here.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// A kernel misses known answers.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+    /// The practice pool cannot start.
+    #[error("the practice pool cannot start")]
+    Practice(#[from] practice_pool::PoolError),
+    /// A pool cannot be tried as it is set up.
+    #[error(transparent)]
+    Pool(#[from] SetupError),
+    /// Reports cannot be written.
+    #[error(transparent)]
+    Report(#[from] report::ReportError),
+    /// The operating system refuses something.
+    #[error("{context}")]
+    Os {
+        /// What was being done.
+        context: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Mines as the settings say until a limit, a signal or the loss of all devices ends it.
+pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| MineError::Os { context: "cannot start the I/O runtime", source })?;
+    let bounded = settings.limits.is_bounded();
+    let end = runtime.block_on(mine(settings))?;
+    // A task that waits for a dead network must not hold up the end.
+    runtime.shutdown_background();
+    Ok(exit(&end, bounded))
+}
+
+async fn mine(settings: MineSettings) -> Result<End, MineError> {
+    let backends = backends(&settings.cpu)?;
+    let bus = Bus::default();
+    let reporters = report::start(&settings.report, &bus)?;
+    let practice = settings.pools.is_empty();
+    let pools = if practice { vec![practice::start().await?] } else { settings.pools };
+    bus.emit(EventKind::Started(Arc::new(StartFacts {
+        version: version::LINE.to_owned(),
+        pools: pools.iter().map(facts).collect(),
+        practice,
+    })));
+    let stop = signals().map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
+    let pools = Pools::start(pools, &bus)?;
+    let driver = Driver::new(backends, pools, bus, settings.limits, settings.report.interval);
+    let end = driver.run(stop).await;
+    let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
+    for reporter in reporters {
+        reporter.finish(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
+    }
+    Ok(end)
+}
+
+fn backends(cpu: &CpuSettings) -> Result<Vec<Box<dyn HashBackend>>, MineError> {
+    if cpu.threads == Some(0) {
+        return Err(MineError::NoDevice);
+    }
+    let choice = cpu.isa.as_deref().map_or_else(|| Ok(IsaChoice::auto()), IsaChoice::parse)?;
+    let kernel = choose(&choice)?;
+    let default = CpuConfig::default();
+    let config = CpuConfig {
+        threads: cpu.threads.and_then(NonZero::new).unwrap_or(default.threads),
+        affinity: cpu.affinity.clone(),
+        niceness: cpu.priority.map_or(default.niceness, niceness),
+    };
+    Ok(vec![Box::new(CpuBackend::new(config, kernel)?)])
+}
+
+/// `--cpu-priority` 0 to 5 as niceness: from what gives way to everything to what shares evenly.
+fn niceness(priority: u8) -> u8 {
+    [19, 15, 10, 5, 2, 0][usize::from(priority.min(5))]
+}
+
+fn facts(pool: &PoolSettings) -> PoolFacts {
+    PoolFacts { url: pool.url.to_string(), user: pool.user.clone() }
+}
+
+fn exit(end: &End, bounded: bool) -> Exit {
+    match end.reason {
+        EndReason::Interrupted => Exit::Interrupted,
+        EndReason::NoDevice => Exit::NoDevice,
+        EndReason::SharesReached | EndReason::TimeLimit if bounded && !end.had_job => Exit::NoJob,
+        EndReason::SharesReached | EndReason::TimeLimit | EndReason::Terminated => Exit::Ok,
+    }
+}
+
+/// Reasons to stop, as signals bring them. The second one ends the process if the end takes long.
+fn signals() -> std::io::Result<mpsc::Receiver<EndReason>> {
+    let mut signals = Signals::new()?;
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        for count in 0.. {
+            let mut reason = signals.next().await;
+            if count > 0 {
+                // Whoever asks twice does not get an orderly end, whatever the first signal was.
+                reason = EndReason::Interrupted;
+            }
+            if count == 1 {
+                std::thread::spawn(|| {
+                    std::thread::sleep(HURRY);
+                    std::process::exit(Exit::Interrupted as i32);
+                });
+            }
+            // Full or closed: the end is on its way.
+            let _ = sender.try_send(reason);
+        }
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,17 @@
+//! The built-in practice pool: for whoever has no pool yet. It is honest, and it earns nothing.
+
+use practice_pool::{Config, Pool, PoolError};
+use stratum::url::PoolUrl;
+
+use crate::settings::PoolSettings;
+
+/// The worker name that it is joined with.
+const USER: &str = "practice";
+
+/// Starts it on a free port of the loopback address; how to join it.
+pub async fn start() -> Result<PoolSettings, PoolError> {
+    let pool = Pool::bind(Config::default()).await?;
+    let address = pool.local_addr();
+    tokio::spawn(pool.run(std::future::pending()));
+    Ok(PoolSettings::new(PoolUrl { tls: false, host: address.ip().to_string(), port: address.port() }, USER))
+}
