@@ -1,0 +1,66 @@
+# Shared by the scripts here and by .ci/run; sourced, never run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 1
+tool_dir="${XDG_CACHE_HOME:-$HOME/.cache}/lode/tools"
+export PATH="$PATH:$HOME/.cargo/bin:$tool_dir/bin"
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command under a heading and prints how long it took. It stands in no condition, which would switch `set -e`
+# off inside it; the trap names the step that ended the script.
+step() {
+    current_step=$1
+    local start=$SECONDS
+    shift
+    printf '\n== %s\n' "$current_step"
+    "$@"
+    printf -- '-- %s: %d s\n' "$current_step" $((SECONDS - start))
+    current_step=
+}
+
+report_failed_step() {
+    [ -z "${current_step:-}" ] || printf '\n%s: FAILED in step "%s" after %d s\n' "${0##*/}" "$current_step" "$SECONDS"
+}
+
+# The two things that no script here installs.
+require_toolchain() {
+    have cc || have gcc || have clang ||
+        die "no C compiler found (cc, gcc or clang); on Debian: apt-get install gcc libc6-dev"
+    { have cargo && have rustc; } || die "no Rust found (cargo, rustc); get stable Rust from https://rustup.rs"
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    found=$(rustc --version) || die "rustc does not run; is the toolchain of rust-toolchain.toml installed?"
+    found=$(cut -d' ' -f2 <<<"$found")
+    [ "$(printf '%s\n' "$wanted" "${found%%-*}" | sort -V | head -n1)" = "$wanted" ] ||
+        die "Rust $found is too old, $wanted or newer is needed: rustup update stable"
+}
+
+# Empty for root, "sudo -n" where sudo asks for no password; fails when packages cannot be installed.
+installer() {
+    have apt-get && [ -z "${LODE_NO_INSTALL:-}" ] || return 1
+    [ "$(id -u)" -eq 0 ] && return 0
+    have sudo && sudo -n true 2>/dev/null && printf 'sudo -n'
+}
+
+# debian PROGRAM PACKAGE: succeeds when the program is there, or could be installed from the Debian package.
+debian() {
+    have "$1" && return 0
+    local sudo
+    sudo=$(installer) || return 1
+    printf 'installing the Debian package %s\n' "$2"
+    # shellcheck disable=SC2086 # an empty $sudo must vanish
+    { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$2" ||
+        { $sudo apt-get update -qq &&
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$2"; }; } \
+        >/dev/null 2>&1 </dev/null
+    have "$1"
+}
+
+host_triple() { rustc -vV | sed -n 's/^host: //p'; }
