@@ -7,6 +7,7 @@ use miner_core::cpu::{Kernel, allowed_cpus, measure};
 use miner_core::sha256d::Isa;
 use serde::Serialize;
 
+use crate::machine;
 use crate::report::format;
 
 /// One device as `lode devices` shows it.
@@ -49,7 +50,7 @@ impl Devices {
         kernels.sort_by(|a, b| b.rate.0.total_cmp(&a.rate.0));
         let cpu = Found {
             key: "cpu".to_owned(),
-            name: cpu_name().unwrap_or_else(|| "CPU".to_owned()),
+            name: machine::cpu_name().unwrap_or_else(|| "CPU".to_owned()),
             usable: true,
             cpus: allowed_cpus(),
             threads: available_parallelism().map_or(1, usize::from),
@@ -73,11 +74,4 @@ impl fmt::Display for Devices {
         }
         writeln!(f, "GPUs and USB ASICs: this version of lode has no backend for them yet")
     }
-}
-
-/// The processor's name as Linux tells it.
-fn cpu_name() -> Option<String> {
-    let facts = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = facts.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
-    Some(format::printable(line.1.trim()))
 }

@@ -10,6 +10,7 @@ pub mod driver;
 pub mod event;
 pub mod explain;
 pub mod logging;
+pub mod machine;
 pub mod mine;
 pub mod pool_server;
 pub mod pools;

@@ -75,6 +75,11 @@ impl Isa {
         }
     }
 
+    /// How many versions at once [`Isa::scan_versions`] is quickest with; 1 where it gains nothing by several.
+    pub fn versions(self) -> u32 {
+        1
+    }
+
     /// Tries `count` nonces from `start`, wrapping after `u32::MAX`, and pushes, in that order, those whose hash has a top
     /// word (its most significant 32 bits) of at most `limit`.
     ///

@@ -1,0 +1,10 @@
+//! The machine that lode runs on, as its operating system tells it.
+
+use crate::report::format;
+
+/// The processor's name; `None` where the system does not tell.
+pub fn cpu_name() -> Option<String> {
+    let facts = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = facts.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
+    Some(format::printable(line.1.trim()))
+}
