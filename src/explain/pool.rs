@@ -16,6 +16,7 @@ impl Explain for SessionError {
             Self::NoJob => {
                 "the pool accepts this worker and gives it no work: ask the pool, or add a second -o"
             }
+            Self::Panicked(_) => "this is a bug: please report it; the pool will be tried again",
             Self::Rejecting(_) => {
                 "the reasons stand with the rejected shares; if they are not clear, try another pool with a second -o"
             }

@@ -1,9 +1,12 @@
 //! One pool's task: connects, runs a session, keeps the shares that are not answered, waits, connects again.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use miner_core::share::{LostReason, Share, ShareOutcome};
 use miner_core::types::{Difficulty, Epoch, ShareId, SourceId};
 use stratum::backoff::Backoff;
@@ -19,6 +22,7 @@ use super::network::Network;
 use super::outbox::{Outbox, PATIENCE};
 use super::verdicts::Verdicts;
 use super::{Order, TaskEvent};
+use crate::backends::panic_text;
 use crate::bus::Bus;
 use crate::event::{EventKind, PoolNotice};
 use crate::explain::Explain;
@@ -82,6 +86,9 @@ pub enum SessionError {
     /// The pool refuses what we do.
     #[error("the pool refused {0} shares in a row")]
     Rejecting(u32),
+    /// A mistake of ours, with what the panic said.
+    #[error("lode itself failed: {0}")]
+    Panicked(String),
 }
 
 /// What a session has come to so far.
@@ -160,7 +167,8 @@ impl Supervisor {
                 }
             }
             let began = now();
-            let turn = match self.attempt(&network, redirect.take()).await {
+            let attempt = AssertUnwindSafe(self.attempt(&network, redirect.take())).catch_unwind().await;
+            let turn = match attempt.unwrap_or_else(|panic| Err(self.on_panic(&*panic))) {
                 Ok(Turn::Redirected(to)) => {
                     redirect = to.to;
                     self.on_redirect(to.wait, now() - began).await
@@ -181,6 +189,13 @@ impl Supervisor {
         let due = self.backoff.on_end(now(), lasted).max(now() + wait);
         self.tell(TaskEvent::Failed(Failure::Connection));
         self.idle(Some(due)).await
+    }
+
+    /// What the attempt left behind is not to be trusted: its work is given up.
+    fn on_panic(&mut self, panic: &(dyn Any + Send)) -> SessionError {
+        self.memory = V1Memory::default();
+        self.give_up();
+        SessionError::Panicked(panic_text(panic))
     }
 
     /// Tells what went wrong and waits before the next attempt.
@@ -425,10 +440,10 @@ impl Session {
 }
 
 impl SessionError {
-    /// Whether the pool works but is of no use to us.
+    /// Whether the pool works but is of no use to us, or we are of none to it.
     fn is_refusal(&self) -> bool {
         let unauthorized = matches!(self, Self::Ended(SessionEnd::Protocol(ProtocolError::Unauthorized(_))));
-        unauthorized || matches!(self, Self::NoJob | Self::Rejecting(_))
+        unauthorized || matches!(self, Self::NoJob | Self::Rejecting(_) | Self::Panicked(_))
     }
 }
 

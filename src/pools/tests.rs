@@ -74,6 +74,35 @@ async fn without_a_resumption_shares_are_lost_with_the_reason_and_the_source_sta
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_panic_shares_are_lost_and_the_pool_is_tried_again() {
+    let (mut driver, mut dials) = start(1);
+    let mut peer = driver.dial(&mut dials, "a").await.take();
+    driver.until(peer.greet("aa", "1")).await;
+    driver.settle().await;
+    driver.find(0);
+    driver.until(peer.share()).await.unwrap();
+    drop(peer);
+    driver.settle().await;
+    driver.dial(&mut dials, "a").await.blow_up();
+    driver.settle().await;
+    driver.find(0);
+    let mut peer = driver.dial(&mut dials, "a").await.take();
+    assert_eq!(driver.until(peer.greet("bb", "2")).await, None, "no session is resumed");
+    driver.settle().await;
+    let expected = [
+        "a up",
+        "a job 1",
+        "a suspended",
+        "a share 1 Lost(NoAnswer)",
+        "a down",
+        "a share 2 Lost(NotSent)",
+        "a up",
+        "a job 2",
+    ];
+    assert_eq!(driver.told(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_pool_is_left_after_90_s_and_its_work_given_up_after_120_more() {
     let (mut driver, mut dials) = start(1);
     let mut peer = driver.dial(&mut dials, "a").await.take();

@@ -26,7 +26,13 @@ struct Wire(mpsc::UnboundedSender<Dial>);
 /// Somebody wants to connect.
 pub(super) struct Dial {
     pub(super) host: String,
-    answer: oneshot::Sender<DuplexStream>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What becomes of an attempt to connect.
+enum Answer {
+    Connected(DuplexStream),
+    Panic,
 }
 
 impl Network for Wire {
@@ -35,7 +41,8 @@ impl Network for Wire {
         let host = endpoint.url.host.clone();
         let _ = self.0.send(Dial { host: host.clone(), answer });
         match stream.await {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(Answer::Connected(stream)) => Ok(Box::new(stream)),
+            Ok(Answer::Panic) => panic!("on purpose"),
             Err(_) => Err(ConnectError::NoAddress { host }),
         }
     }
@@ -45,9 +52,14 @@ impl Dial {
     /// Takes the call. To drop it is to refuse.
     pub(super) fn take(self) -> Peer {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let _ = self.answer.send(theirs);
+        let _ = self.answer.send(Answer::Connected(theirs));
         let (reader, writer) = tokio::io::split(ours);
         Peer { reader: BufReader::new(reader), writer }
+    }
+
+    /// Makes the caller panic.
+    pub(super) fn blow_up(self) {
+        let _ = self.answer.send(Answer::Panic);
     }
 }
 
