@@ -17,6 +17,8 @@ use crate::settings::RunLimits;
 
 /// How long answers are waited for at the end.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How long devices are waited for, to tell the last of their hashes.
+const LAST_WORD: Duration = Duration::from_millis(300);
 
 /// What a run came to.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub struct Driver {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Mining { next_report: Instant, until: Option<Instant> },
-    Draining { reason: EndReason, until: Instant },
+    Draining { reason: EndReason, devices_until: Instant, until: Instant },
     Ended(EndReason),
 }
 
@@ -146,7 +148,8 @@ impl Driver {
 
     /// Stops hashing; what is under way still gets its answer.
     fn drain(&mut self, reason: EndReason) {
-        self.state = State::Draining { reason, until: now() + DRAIN };
+        let now = now();
+        self.state = State::Draining { reason, devices_until: now + LAST_WORD, until: now + DRAIN };
         self.input(Input::Command(Command::Pause));
         self.bus.emit(EventKind::Draining(reason));
     }
@@ -165,17 +168,20 @@ impl Driver {
             }
             State::Draining { .. } | State::Ended(_) => {}
         }
-        if let State::Draining { reason, until } = self.state
-            && (now >= until || self.scheduler.pending_shares() == 0)
-        {
-            self.state = State::Ended(reason);
+        if let State::Draining { reason, devices_until, until } = self.state {
+            let answered = self.scheduler.pending_shares() == 0;
+            let told = now >= devices_until || self.scheduler.held_units() == 0;
+            if now >= until || answered && told {
+                self.state = State::Ended(reason);
+            }
         }
     }
 
     fn next_deadline(&mut self) -> Instant {
         let own = match self.state {
             State::Mining { next_report, until } => until.map_or(next_report, |until| until.min(next_report)),
-            State::Draining { until, .. } => until,
+            State::Draining { devices_until, until, .. } if now() >= devices_until => until,
+            State::Draining { devices_until, .. } => devices_until,
             State::Ended(_) => now(),
         };
         [self.scheduler.next_deadline(), self.pools.next_deadline()]

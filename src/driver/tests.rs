@@ -1,4 +1,6 @@
-use miner_core::backend::{BackendError, BackendInfo, BackendKind, BackendPort};
+use std::sync::mpsc::{Sender, channel};
+
+use miner_core::backend::{BackendError, BackendEvent, BackendInfo, BackendKind, BackendPort};
 use miner_core::types::HashRate;
 use miner_core::work::Granularity;
 use stratum::url::PoolUrl;
@@ -35,6 +37,28 @@ impl HashBackend for Idle {
     }
 }
 
+/// A device that says nothing of its unit before that is worthless.
+struct Terse {
+    began: Sender<()>,
+}
+
+impl HashBackend for Terse {
+    fn info(&self) -> BackendInfo {
+        Idle { ends: false }.info()
+    }
+
+    fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
+        while let Some(unit) = port.next_unit() {
+            let _ = self.began.send(());
+            while !port.is_stale(&unit) {
+                std::thread::yield_now();
+            }
+            port.report(BackendEvent::Progress { work: unit.id, hashes: 1, finished: true });
+        }
+        Ok(())
+    }
+}
+
 /// A driver of these devices whose only pool refuses to talk.
 fn driver(devices: Vec<Box<dyn HashBackend>>) -> Driver {
     let bus = Bus::default();
@@ -63,4 +87,26 @@ async fn a_device_that_does_not_stop_does_not_hold_up_the_end() {
     stop.try_send(EndReason::Terminated).unwrap();
     let end = driver(vec![Box::new(Idle { ends: false })]).run(stopped).await;
     assert_eq!(end.reason, EndReason::Terminated);
+}
+
+#[tokio::test]
+async fn the_final_account_waits_for_what_the_devices_did_last() {
+    let (began, begun) = channel();
+    let (stop, stopped) = mpsc::channel(1);
+    let bus = Bus::default();
+    let mut events = bus.subscribe();
+    let pools = Pools::start(vec![crate::practice::start().await.unwrap()], &bus).unwrap();
+    let devices: Vec<Box<dyn HashBackend>> = vec![Box::new(Terse { began })];
+    let driver = Driver::new(devices, pools, bus, RunLimits::default(), Duration::from_secs(60));
+    std::thread::spawn(move || {
+        begun.recv().unwrap();
+        stop.blocking_send(EndReason::Terminated).unwrap();
+    });
+    driver.run(stopped).await;
+    let hashes = loop {
+        if let EventKind::Ended { snapshot, .. } = &events.recv().await.unwrap().kind {
+            break snapshot.devices[0].hashes;
+        }
+    };
+    assert!(hashes > 0, "nothing was counted");
 }

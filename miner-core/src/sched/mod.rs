@@ -149,6 +149,11 @@ impl Scheduler {
         self.shares.pending
     }
 
+    /// Units that devices hold and have not reported finished, the worthless ones too.
+    pub fn held_units(&self) -> usize {
+        self.devices.values().map(|device| device.held).sum()
+    }
+
     fn emit(&mut self, event: MinerEvent) {
         self.outputs.push_back(Output::Emit(event));
     }
