@@ -7,7 +7,7 @@ mod sink;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -63,8 +63,9 @@ pub struct LogGuard(Vec<Sink>);
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
         for sink in &self.0 {
-            sink.flush(PATIENCE);
+            sink.flush(deadline);
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::mpsc::{Sender, channel};
 
-use miner_core::backend::{BackendError, BackendEvent, BackendInfo, BackendKind, BackendPort};
+use miner_core::backend::{BackendError, BackendEvent, BackendInfo, BackendKind, BackendPort, Health};
 use miner_core::types::HashRate;
 use miner_core::work::Granularity;
 use stratum::url::PoolUrl;
@@ -59,6 +59,20 @@ impl HashBackend for Terse {
     }
 }
 
+/// A device that never pauses to say how it is.
+struct Talker;
+
+impl HashBackend for Talker {
+    fn info(&self) -> BackendInfo {
+        Idle { ends: false }.info()
+    }
+
+    fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
+        while port.report(BackendEvent::Health(Health::default())) {}
+        Ok(())
+    }
+}
+
 /// A driver of these devices whose only pool refuses to talk.
 fn driver(devices: Vec<Box<dyn HashBackend>>) -> Driver {
     let bus = Bus::default();
@@ -109,4 +123,13 @@ async fn the_final_account_waits_for_what_the_devices_did_last() {
         }
     };
     assert!(hashes > 0, "nothing was counted");
+}
+
+#[tokio::test]
+async fn a_device_that_never_pauses_stops_no_timer() {
+    let (_stop, stopped) = mpsc::channel(1);
+    let mut driver = driver(vec![Box::new(Talker)]);
+    driver.state = State::Mining { next_report: now(), until: Some(now() + Duration::from_millis(50)) };
+    let end = tokio::time::timeout(Duration::from_secs(30), driver.run(stopped)).await;
+    assert_eq!(end.unwrap().reason, EndReason::TimeLimit);
 }

@@ -31,10 +31,9 @@ impl Sink {
         Ok(Self { queue, dropped: Arc::default() })
     }
 
-    /// Waits until all that was taken so far is written, but no longer than `patience`.
-    pub(super) fn flush(&self, patience: Duration) {
+    /// Waits until all that was taken so far is written, but no longer than `deadline`.
+    pub(super) fn flush(&self, deadline: Instant) {
         let (done, wait) = sync_channel(1);
-        let deadline = Instant::now() + patience;
         let mut message = Message::Flush(done);
         while let Err(TrySendError::Full(back)) = self.queue.try_send(message) {
             if Instant::now() >= deadline {

@@ -58,6 +58,25 @@ fn what_a_broken_session_left_unanswered_is_sent_again_first() {
 }
 
 #[test]
+fn sessions_that_break_one_after_the_other_change_no_order() {
+    let now = Instant::now();
+    let mut outbox = Outbox::default();
+    for i in 1..=4 {
+        outbox.push(now, share(i)).unwrap();
+    }
+    for _ in 0..3 {
+        outbox.next_command();
+    }
+    outbox.disconnected();
+    assert_eq!(id(outbox.next_command()), Some((1, true)));
+    let not_sent = outbox.next_command().unwrap();
+    outbox.put_back(not_sent);
+    outbox.disconnected();
+    let sent: Vec<_> = std::iter::from_fn(|| id(outbox.next_command())).collect();
+    assert_eq!(sent, [(1, true), (2, true), (3, true), (4, false)]);
+}
+
+#[test]
 fn what_the_session_did_not_take_was_never_sent() {
     let now = Instant::now();
     let mut outbox = Outbox::default();

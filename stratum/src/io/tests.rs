@@ -314,6 +314,31 @@ async fn a_session_over_a_narrow_pipe_becomes_ready_and_ends_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_dropped_while_nobody_listens_forgets_nothing() {
+    let (ours, mut theirs) = tokio::io::duplex(4096);
+    let (_commands, mut commands) = mpsc::channel(8);
+    // Room for one event, and two to tell.
+    let (sender, mut events) = mpsc::channel(1);
+    let mut client = client();
+    theirs.write_all(GREETING).await.unwrap();
+    theirs
+        .write_all(b"{\"id\":null,\"method\":\"client.show_message\",\"params\":[\"hello\"]}\n")
+        .await
+        .unwrap();
+    let session = run_session(ours, &mut client, &mut commands, &sender);
+    assert!(tokio::time::timeout(Duration::from_secs(1), session).await.is_err(), "it waits for room");
+    drop(sender);
+    let mut told = Vec::new();
+    while let Some(event) = events.recv().await.or_else(|| client.poll_event()) {
+        told.push(event);
+    }
+    assert!(
+        matches!(&told[..], [PoolEvent::Ready { resumed: false }, PoolEvent::Message(text)] if text == "hello"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_pool_ends_the_session_on_time() {
     let start = tokio::time::Instant::now();
     let (end, _) = session_with(4096, |mut stream| async move {
