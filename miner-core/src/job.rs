@@ -145,7 +145,7 @@ impl JobTemplate {
             opcode @ 0x51..=0x60 => Some(u32::from(opcode - 0x50)),
             length @ 1..=4 => {
                 let bytes = script.get(1..=usize::from(length))?;
-                let height = bytes.iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+                let height = bytes.iter().rev().fold(0u64, |sum, &byte| sum * 256 + u64::from(byte));
                 u32::try_from(height).ok().filter(|&height| height < 500_000_000)
             }
             _ => None,

@@ -177,7 +177,8 @@ fn heights_are_read_from_coinbases_that_state_them() {
         (&[0x60], Some(16)),
         (&[0x01, 17], Some(17)),
         (&[0x03, 0x7f, 0x4f, 0x06, 0x99], Some(413_567)),
-        (&[0x04, 0xff, 0xff, 0xff, 0x7f], None),
+        (&[0x04, 0xff, 0x64, 0xcd, 0x1d], Some(499_999_999)),
+        (&[0x04, 0x00, 0x65, 0xcd, 0x1d], None),
         (&[0x03, 0x7f, 0x4f], None),
         (&[0x00], None),
         (&[0x4c, 1, 1], None),
@@ -185,9 +186,23 @@ fn heights_are_read_from_coinbases_that_state_them() {
     ] {
         assert_eq!(height(0x2000_0000, script), expected, "{script:02x?}");
     }
+    assert_eq!(height(2, &[0x51]), Some(1));
     assert_eq!(height(1, &[0x51]), None, "version 1 says nothing of heights");
     let fixed = JobTemplate { merkle: Merkle::Fixed(MerkleRoot([0; 32])), ..template.clone() };
     assert_eq!((fixed.height(), fixed.extranonce2_size()), (None, 0));
+}
+
+#[test]
+fn job_ids_read_as_the_pool_sent_them_and_masks_as_pools_write_them() {
+    assert_eq!(JobId("5f\"".into()).to_string(), "5f\"");
+    assert_eq!(VersionMask(0x00c0_0000).to_string(), "00c00000");
+}
+
+#[test]
+fn of_32_rollable_bits_the_last_is_not_counted() {
+    let all = VersionMask(u32::MAX);
+    assert_eq!(all.index_of(0, (1 << 31) - 1), Some((1 << 31) - 1));
+    assert_eq!(all.index_of(0, 1 << 31), None);
 }
 
 #[test]

@@ -160,6 +160,17 @@ fn a_hit_becomes_a_share_and_ends_once() {
 }
 
 #[test]
+fn shares_are_pending_until_they_have_an_outcome() {
+    let mut desk = large();
+    let unit = desk.unit();
+    let first = desk.hit(find(&unit, false, 0)).unwrap().id;
+    desk.hit(find(&unit, false, 1)).unwrap();
+    assert_eq!(desk.scheduler.pending_shares(), 2);
+    desk.source(SOURCE, SourceEvent::Resolved { share: first, outcome: ShareOutcome::Accepted });
+    assert_eq!(desk.scheduler.pending_shares(), 1);
+}
+
+#[test]
 fn a_share_that_was_lost_may_be_answered_late_once() {
     let mut desk = Desk::mining();
     let unit = desk.unit();
@@ -358,12 +369,16 @@ fn a_backup_that_goes_takes_its_running_work_along() {
 #[test]
 fn a_pause_stops_and_a_resume_starts() {
     let mut desk = Desk::mining();
-    let unit = desk.unit();
+    let units = desk.units();
     desk.input(Input::Command(Command::Pause));
     desk.input(Input::Command(Command::Pause));
     assert!(desk.scheduler.snapshot(desk.now).paused);
     assert_eq!(desk.advances(), 1);
-    desk.finish(&unit, 1);
+    for (done, (_, unit)) in units.iter().enumerate() {
+        assert_eq!(desk.scheduler.held_units(), units.len() - done);
+        desk.finish(unit, 1);
+    }
+    assert_eq!(desk.scheduler.held_units(), 0);
     assert!(desk.units().is_empty());
     desk.input(Input::Command(Command::Resume));
     assert!(!desk.units().is_empty());
