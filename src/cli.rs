@@ -118,7 +118,7 @@ pub struct PoolFlags {
     /// Take the password from the first line of a file: unlike -p, it is not seen in the process list
     #[arg(long, value_name = "FILE")]
     pub pass_file: Option<String>,
-    /// Trust the certificate authorities in this PEM file instead of the system's
+    /// Trust the certificate authorities in this PEM file, or the pool's own certificate, instead of the system's authorities
     #[arg(long, value_name = "FILE", alias = "cert")]
     pub tls_ca: Option<String>,
     /// Go through a SOCKS5 proxy, like socks5://127.0.0.1:9050 or socks5://USER:PASS@HOST:PORT

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miner_core::types::{Epoch, SourceId};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::*;
@@ -34,16 +35,20 @@ async fn tls_pool(params: CertificateParams, issuer: Option<&Issuer>) -> u16 {
         Some(issuer) => params.signed_by(&key, issuer).unwrap(),
         None => params.self_signed(&key).unwrap(),
     };
+    pool_with(&certificate, &key).await
+}
+
+/// The same, with this certificate and this key, whether or not they belong together.
+async fn pool_with(certificate: &Certificate, key: &KeyPair) -> u16 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let identity = CertifiedKey::new(vec![certificate.der().clone()], key);
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
     let acceptor = TlsAcceptor::from(Arc::new(config));
     serve(move |stream| {
         let acceptor = acceptor.clone();
@@ -102,6 +107,28 @@ async fn a_certificate_of_the_own_authority_is_trusted() {
     for name in ["localhost", "127.0.0.1"] {
         let port = tls_pool(params(name), Some(&issuer)).await;
         assert_eq!(greet(&endpoint(true, name, port, trust(&issuer))).await.unwrap(), "welcome");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_named_itself_is_trusted_and_no_other_of_its_name() {
+    let mut expired = params("localhost");
+    (expired.not_before, expired.not_after) =
+        (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
+    let mut authority = params("localhost");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    for params in [params("localhost"), params("pool.example"), authority, expired] {
+        let (key, stranger) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let certificate = params.clone().self_signed(&key).unwrap();
+        let trust = TlsTrust::from_pem(certificate.pem().as_bytes(), Path::new("pool.pem")).unwrap();
+        let port = pool_with(&certificate, &key).await;
+        assert_eq!(greet(&endpoint(true, "localhost", port, trust.clone())).await.unwrap(), "welcome");
+        let forged = params.self_signed(&stranger).unwrap();
+        let port = pool_with(&forged, &stranger).await;
+        tls_error(greet(&endpoint(true, "localhost", port, trust.clone())).await);
+        // The right certificate, and not its key.
+        let port = pool_with(&certificate, &stranger).await;
+        assert!(greet(&endpoint(true, "localhost", port, trust)).await.is_err());
     }
 }
 

@@ -7,9 +7,13 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use super::connect::{GREETING_TIMEOUT, Stream};
 
@@ -91,10 +95,10 @@ impl TlsTrust {
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        Self::of(roots)
+        Self::of(roots, Vec::new())
     }
 
-    /// Trusts the authorities in a PEM file, and nobody else.
+    /// Trusts the authorities in a PEM file and the servers whose own certificates are in it, and nobody else.
     pub fn from_pem_file(path: &Path) -> Result<Self, TrustError> {
         let read = |source| TrustError::Read { path: path.to_owned(), source };
         if std::fs::metadata(path).map_err(read)?.len() > MAX_CA_FILE {
@@ -107,20 +111,28 @@ impl TlsTrust {
 
     pub(super) fn from_pem(pem: &[u8], path: &Path) -> Result<Self, TrustError> {
         let bad = |why: String| TrustError::BadCertificate { path: path.to_owned(), why };
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut named) = (RootCertStore::empty(), Vec::new());
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+            named.push(certificate.clone());
             roots.add(certificate).map_err(|error| bad(error.to_string()))?;
         }
-        if roots.is_empty() { Err(TrustError::NoCertificate(path.to_owned())) } else { Ok(Self::of(roots)) }
+        if roots.is_empty() {
+            return Err(TrustError::NoCertificate(path.to_owned()));
+        }
+        Ok(Self::of(roots, named))
     }
 
-    fn of(roots: RootCertStore) -> Self {
+    fn of(roots: RootCertStore, named: Vec<CertificateDer<'static>>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .expect("there are roots, and no revocation lists");
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(SignedOrNamed { signed, named }))
             .with_no_client_auth();
         Self(Arc::new(config))
     }
@@ -134,6 +146,53 @@ impl TlsTrust {
             Ok(connected) => connected.map_err(|error| classify(&error, host)),
             Err(_) => Err(TlsError::Timeout),
         }
+    }
+}
+
+/// Trusts servers whose certificates authorities have signed, and servers that were named by their very certificates:
+/// pools sign their own, and such a certificate is no authority. Whoever shows one must hold its key; its name and
+/// its time say nothing more.
+#[derive(Debug)]
+struct SignedOrNamed {
+    signed: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for SignedOrNamed {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.named.contains(certificate) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.signed.verify_server_cert(certificate, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
     }
 }
 
