@@ -18,17 +18,17 @@ const ROOM: usize = 1024;
 
 fn terminate(child: &Child) {
     let kill = format!("kill -TERM {}", child.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert!(Command::new("sh").args(["-c", &kill]).status().is_ok_and(|status| status.success()), "{kill}");
 }
 
 fn wait(child: &mut Child, within: Duration) -> ExitStatus {
     let asked = Instant::now();
     loop {
-        if let Some(status) = child.try_wait().unwrap() {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
             return status;
         }
         if asked.elapsed() > within {
-            child.kill().unwrap();
+            child.kill().expect("it still runs");
             panic!("it still runs after {within:?}");
         }
         thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,5 @@
 mod random;
+mod soak;
 mod world;
 
 use std::time::Duration;

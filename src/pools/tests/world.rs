@@ -21,7 +21,7 @@ use crate::settings::PoolSettings;
 
 /// A network in which every attempt to connect is put before the test.
 #[derive(Clone)]
-struct Wire(mpsc::UnboundedSender<Dial>);
+pub(super) struct Wire(mpsc::UnboundedSender<Dial>);
 
 /// Somebody wants to connect.
 pub(super) struct Dial {
@@ -51,10 +51,15 @@ impl Network for Wire {
 impl Dial {
     /// Takes the call. To drop it is to refuse.
     pub(super) fn take(self) -> Peer {
+        let (reader, writer) = tokio::io::split(self.stream());
+        Peer { reader: BufReader::new(reader), writer }
+    }
+
+    /// Takes the call: the bare stream.
+    pub(super) fn stream(self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let _ = self.answer.send(Answer::Connected(theirs));
-        let (reader, writer) = tokio::io::split(ours);
-        Peer { reader: BufReader::new(reader), writer }
+        ours
     }
 
     /// Makes the caller panic.
@@ -153,15 +158,20 @@ pub(super) struct Driver {
     pub(super) given: u64,
 }
 
+/// A network, and those who want to connect.
+pub(super) fn network() -> (Wire, mpsc::UnboundedReceiver<Dial>) {
+    let (sender, dials) = mpsc::unbounded_channel();
+    (Wire(sender), dials)
+}
+
 /// Pools called `a`, `b`, `c` and so on, and those who want to connect to them.
 pub(super) fn start(count: u8) -> (Driver, mpsc::UnboundedReceiver<Dial>) {
-    let (sender, dials) = mpsc::unbounded_channel();
+    let (network, dials) = network();
     let settings = |i: u8| {
         let url = PoolUrl { tls: false, host: char::from(b'a' + i).to_string(), port: 3333 };
         PoolSettings::new(url, "me")
     };
-    let pools =
-        Pools::start_over(&Wire(sender), (0..count).map(settings).collect(), &Bus::default()).unwrap();
+    let pools = Pools::start_over(&network, (0..count).map(settings).collect(), &Bus::default()).unwrap();
     let driver = Driver {
         pools,
         told: Vec::new(),

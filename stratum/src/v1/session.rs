@@ -351,11 +351,14 @@ impl PoolProtocol for V1Client {
 
 impl V1Client {
     fn submit_as(&mut self, now: Instant, share: &Share, resent: bool) {
-        if self.can_submit() {
+        // A session without version rolling, resumed from one with it, cannot say which version was hashed.
+        let sayable = self.handshake.rolling_granted() || share.version == share.job.version;
+        if self.can_submit() && sayable {
             let convention = self.memory.convention.unwrap_or(VersionConvention::Bip310);
             self.send_share(now, share, convention, None, resent);
         } else {
-            let outcome = ShareOutcome::Lost(LostReason::NotSent);
+            let reason = if resent { LostReason::NoAnswer } else { LostReason::NotSent };
+            let outcome = ShareOutcome::Lost(reason);
             self.events.push_back(PoolEvent::Resolved { share: share.id, outcome });
         }
     }

@@ -74,7 +74,7 @@ fn every_dialect_leads_to_a_job() {
         assert_eq!((job.source, job.epoch, job.max_ntime_roll), (SourceId(3), Epoch(7), 600));
         assert_eq!(session.ready_events(), [false]);
         assert_eq!(session.methods().last(), Some(&"mining.extranonce.subscribe"));
-        session.submit(&share(1, &Arc::new(job), 0x2000_2000));
+        session.submit(&share(1, &Arc::new(job), if rolling { 0x2000_2000 } else { 0x2000_0000 }));
         assert_eq!(
             session.sent.last().unwrap()["params"].as_array().unwrap().len(),
             if rolling { 6 } else { 5 }

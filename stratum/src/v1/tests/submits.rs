@@ -201,6 +201,25 @@ fn a_duplicate_counts_only_where_the_share_was_sent_again() {
     }
 }
 
+#[test]
+fn a_version_that_was_rolled_is_not_sent_where_rolling_is_not_agreed_on() {
+    let (_, job) = Session::mining();
+    let mut session = Session::connect(config(), V1Memory::default());
+    session.say(json!({"id": 1, "result": {"version-rolling": false}}));
+    session.say(json!({"id": 2, "result": [[["mining.notify", "sid-1"]], "aabbccdd", 4], "error": null}));
+    session.say(json!({"id": 3, "result": true, "error": null}));
+    session.forget();
+    let (rolled, base) = (share(1, &job, 0x2000_2000), share(2, &job, 0x2000_0000));
+    session.submit(&rolled);
+    session.client.resubmit(session.now, &rolled);
+    session.drain();
+    let lost = [LostReason::NotSent, LostReason::NoAnswer].map(|reason| (1, ShareOutcome::Lost(reason)));
+    assert_eq!(session.outcomes(), lost);
+    assert!(session.sent.is_empty());
+    session.submit(&base);
+    assert_eq!(session.sent[0]["params"].as_array().unwrap().len(), 5);
+}
+
 fn signalling() -> (Session, Arc<JobTemplate>) {
     let mut session = Session::ready();
     session.notify("s", "30000000", true);
