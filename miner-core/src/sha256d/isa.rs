@@ -1,47 +1,122 @@
 //! Which kernels this CPU can run, and choosing among them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+#[cfg(target_arch = "x86_64")]
+use std::is_x86_feature_detected as has;
 
 #[cfg(target_arch = "x86_64")]
 use super::x86::{avx2, avx512, sha_ni};
 use super::{Prepared, portable};
 
 /// A kernel that this CPU can run: only detection makes one, so holding it is the proof.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Isa(Inner);
+#[derive(Clone, Copy)]
+pub struct Isa(&'static Kernel);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Inner {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    ShaNi,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
+/// Header, first nonce, number of nonces, limit, hits.
+type Scan = unsafe fn(&Prepared, u32, u64, u32, &mut Vec<u32>);
+
+/// Headers, first nonce, number of nonces, limit, hits with the index of their header.
+type ScanVersions = unsafe fn(&[Prepared], u32, u64, u32, &mut Vec<(u32, u32)>);
+
+/// What a kernel is called, needs and does.
+struct Kernel {
+    /// Its name in reports.
+    name: &'static str,
+    /// The instruction set that it belongs to: one of [`SETS`].
+    set: &'static str,
+    /// Nonces that it tries at once.
+    lanes: usize,
+    /// Whether this CPU has every feature that the two functions are compiled for.
+    runs_here: fn() -> bool,
+    /// Tries a number of nonces that is a multiple of `lanes`.
+    scan: Scan,
+    /// The shared schedule, where it gains.
+    shared: Option<Shared>,
 }
 
-/// Every kernel's name, those of other architectures included.
-const NAMES: [&str; 4] = ["portable", "sha-ni", "avx2", "avx512"];
+/// How a kernel searches several headers that share the schedule of their second block.
+struct Shared {
+    /// Headers that it tries at once.
+    group: usize,
+    /// Headers with which it is about as quick as it gets: a multiple of `group`.
+    versions: u32,
+    /// Tries any number of nonces with a number of headers that is a multiple of `group`.
+    scan: ScanVersions,
+}
+
+/// Every instruction set's name, those of other architectures included.
+const SETS: [&str; 4] = ["portable", "sha-ni", "avx2", "avx512"];
+
+/// Every kernel of this architecture.
+static KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "portable",
+        set: "portable",
+        lanes: 1,
+        runs_here: || true,
+        scan: portable::scan,
+        shared: Some(Shared { group: portable::GROUP, versions: 16, scan: portable::scan_versions }),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "sha-ni-x2",
+        set: "sha-ni",
+        lanes: sha_ni::two::STREAMS,
+        runs_here: || has!("sha") && has!("sse4.1") && has!("ssse3"),
+        scan: sha_ni_x2,
+        shared: Some(Shared { group: sha_ni::two::STREAMS, versions: 32, scan: sha_ni_x2_versions }),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "sha-ni-x3",
+        set: "sha-ni",
+        lanes: sha_ni::three::STREAMS,
+        runs_here: || has!("sha") && has!("sse4.1") && has!("ssse3") && has!("avx"),
+        scan: sha_ni::three::scan,
+        shared: Some(Shared {
+            group: sha_ni::three::STREAMS,
+            versions: 48,
+            scan: sha_ni::three::scan_versions,
+        }),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "sha-ni-x3-shifts",
+        set: "sha-ni",
+        lanes: sha_ni::three_shifts::STREAMS,
+        runs_here: || has!("sha") && has!("sse4.1") && has!("ssse3") && has!("avx"),
+        scan: sha_ni::three_shifts::scan,
+        shared: Some(Shared {
+            group: sha_ni::three_shifts::STREAMS,
+            versions: 48,
+            scan: sha_ni::three_shifts::scan_versions,
+        }),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "avx2",
+        set: "avx2",
+        lanes: avx2::LANES,
+        runs_here: || has!("avx2"),
+        scan: avx2::scan,
+        shared: Some(Shared { group: avx2::GROUP, versions: 32, scan: avx2::scan_versions }),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "avx512",
+        set: "avx512",
+        lanes: avx512::LANES,
+        runs_here: || has!("avx512f") && has!("avx512bw"),
+        scan: avx512::scan,
+        shared: Some(Shared { group: avx512::GROUP, versions: 32, scan: avx512::scan_versions }),
+    },
+];
 
 impl Isa {
     /// Every kernel that this CPU can run, `portable` first.
     pub fn available() -> Vec<Self> {
-        let mut found = vec![Self(Inner::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::is_x86_feature_detected as has;
-            if has!("sha") && has!("sse4.1") && has!("ssse3") {
-                found.push(Self(Inner::ShaNi));
-            }
-            if has!("avx2") {
-                found.push(Self(Inner::Avx2));
-            }
-            if has!("avx512f") && has!("avx512bw") {
-                found.push(Self(Inner::Avx512));
-            }
-        }
-        found
+        KERNELS.iter().filter(|kernel| (kernel.runs_here)()).map(Self).collect()
     }
 
     /// The kernel of this name, where the CPU can run it.
@@ -49,35 +124,24 @@ impl Isa {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// Its name in settings and reports, e.g. `sha-ni`.
+    /// Its name in reports, e.g. `sha-ni-x2`: no other kernel has it.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            Inner::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Inner::ShaNi => "sha-ni",
-            #[cfg(target_arch = "x86_64")]
-            Inner::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Inner::Avx512 => "avx512",
-        }
+        self.0.name
+    }
+
+    /// The instruction set that it is one of the kernels of, as settings name it, e.g. `sha-ni`.
+    pub fn set(self) -> &'static str {
+        self.0.set
     }
 
     /// Nonces that it tries at once.
     pub fn lanes(self) -> u32 {
-        match self.0 {
-            Inner::Portable => 1,
-            #[cfg(target_arch = "x86_64")]
-            Inner::ShaNi => sha_ni::STREAMS as u32,
-            #[cfg(target_arch = "x86_64")]
-            Inner::Avx2 => 8,
-            #[cfg(target_arch = "x86_64")]
-            Inner::Avx512 => 16,
-        }
+        self.0.lanes as u32
     }
 
-    /// How many versions at once [`Isa::scan_versions`] is quickest with; 1 where it gains nothing by several.
+    /// How many versions at once [`Isa::scan_versions`] is quickest with, at most 64; 1 where it gains nothing by several.
     pub fn versions(self) -> u32 {
-        1
+        self.0.shared.as_ref().map_or(1, |shared| shared.versions)
     }
 
     /// Tries `count` nonces from `start`, wrapping after `u32::MAX`, and pushes, in that order, those whose hash has a top
@@ -85,14 +149,20 @@ impl Isa {
     ///
     /// With `limit` = [`Target::high_word`](crate::types::Target::high_word) that is every nonce that meets the target,
     /// and a few that only nearly do. Any `count` will do; multiples of [`Isa::lanes`] are quickest.
+    #[expect(unsafe_code, reason = "one of the kernels' two entries")]
     pub fn scan(self, p: &Prepared, start: u32, count: u64, limit: u32, hits: &mut Vec<u32>) {
-        let rest = count % u64::from(self.lanes());
+        let rest = count % self.0.lanes as u64;
         let whole = count - rest;
-        self.scan_whole(p, start, whole, limit, hits);
+        // SAFETY: `available` alone makes an `Isa`, after `runs_here` detected the features.
+        unsafe { (self.0.scan)(p, start, whole, limit, hits) }
         portable::scan(p, start.wrapping_add(whole as u32), rest, limit, hits);
     }
 
-    /// [`Isa::scan`] over several headers, which differ only in their version: pushes the header's index and the nonce.
+    /// [`Isa::scan`] over several headers: pushes, in no order, the index of the header and the nonce of each hit.
+    ///
+    /// Meant for headers that differ only in their version, or in whatever else lies in their first 64 bytes: those share
+    /// the message schedule. Others are searched one by one. Multiples of [`Isa::versions`] are quickest.
+    #[expect(unsafe_code, reason = "one of the kernels' two entries")]
     pub fn scan_versions(
         self,
         headers: &[Prepared],
@@ -101,34 +171,76 @@ impl Isa {
         limit: u32,
         hits: &mut Vec<(u32, u32)>,
     ) {
+        let mut single = headers;
+        if let Some(shared) = &self.0.shared
+            && headers.iter().all(|header| header.shares_schedule(&headers[0]))
+        {
+            let grouped;
+            (grouped, single) = headers.split_at(headers.len() - headers.len() % shared.group);
+            // SAFETY: as in `scan`.
+            unsafe { (shared.scan)(grouped, start, count, limit, hits) }
+        }
         let mut nonces = Vec::new();
-        for (index, header) in (0..).zip(headers) {
+        for (index, header) in ((headers.len() - single.len()) as u32..).zip(single) {
             self.scan(header, start, count, limit, &mut nonces);
             hits.extend(nonces.drain(..).map(|nonce| (index, nonce)));
         }
     }
+}
 
-    /// `count` is a multiple of the lanes.
-    #[expect(unsafe_code, reason = "the kernels' only entry")]
-    fn scan_whole(self, p: &Prepared, start: u32, count: u64, limit: u32, hits: &mut Vec<u32>) {
-        match self.0 {
-            Inner::Portable => portable::scan(p, start, count, limit, hits),
-            #[cfg(target_arch = "x86_64")]
-            Inner::ShaNi => {
-                if std::is_x86_feature_detected!("avx") {
-                    // SAFETY: avx was detected.
-                    unsafe { sha_ni::clear_upper_halves() }
-                }
-                // SAFETY: `available` alone makes this variant, after it detected sha, sse4.1 and ssse3.
-                unsafe { sha_ni::scan(p, start, count, limit, hits) }
-            }
-            // SAFETY: `available` alone makes this variant, after it detected avx2.
-            #[cfg(target_arch = "x86_64")]
-            Inner::Avx2 => unsafe { avx2::scan(p, start, count, limit, hits) },
-            // SAFETY: `available` alone makes this variant, after it detected avx512f and avx512bw.
-            #[cfg(target_arch = "x86_64")]
-            Inner::Avx512 => unsafe { avx512::scan(p, start, count, limit, hits) },
-        }
+/// [`sha_ni::two::scan`] with the registers' upper halves clear.
+///
+/// # Safety
+///
+/// The CPU has sha, sse4.1 and ssse3.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "a kernel's entry")]
+unsafe fn sha_ni_x2(p: &Prepared, start: u32, count: u64, limit: u32, hits: &mut Vec<u32>) {
+    clear_upper_halves();
+    // SAFETY: as above.
+    unsafe { sha_ni::two::scan(p, start, count, limit, hits) }
+}
+
+/// [`sha_ni::two::scan_versions`] with the registers' upper halves clear.
+///
+/// # Safety
+///
+/// The CPU has sha, sse4.1 and ssse3.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "a kernel's entry")]
+unsafe fn sha_ni_x2_versions(
+    headers: &[Prepared],
+    start: u32,
+    count: u64,
+    limit: u32,
+    hits: &mut Vec<(u32, u32)>,
+) {
+    clear_upper_halves();
+    // SAFETY: as above.
+    unsafe { sha_ni::two::scan_versions(headers, start, count, limit, hits) }
+}
+
+/// For code that is compiled without AVX and may run on a CPU that has it.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "a feature is detected")]
+fn clear_upper_halves() {
+    if has!("avx") {
+        // SAFETY: it was detected.
+        unsafe { sha_ni::clear_upper_halves() }
+    }
+}
+
+impl PartialEq for Isa {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Isa {}
+
+impl Hash for Isa {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
     }
 }
 
@@ -144,27 +256,27 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// The kernels that may be chosen from: what `--isa` and `LODE_ISA` say. Never empty.
+/// The kernels that may be chosen from: those of the instruction sets that `--isa` and `LODE_ISA` leave. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsaChoice(Vec<Isa>);
 
 /// Why a choice of kernels cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
-    /// No kernel of any CPU has this name.
-    #[error("unknown instruction set {name:?}; known are {}", NAMES.join(", "))]
+    /// No instruction set of any CPU has this name.
+    #[error("unknown instruction set {name:?}; known are {}", SETS.join(", "))]
     Unknown {
         /// What was asked for.
         name: String,
     },
     /// This CPU cannot run it.
-    #[error("this CPU has no {name}; it has {}", names(&Isa::available()))]
+    #[error("this CPU has no {name}; it has {}", sets(&Isa::available()))]
     Lacking {
         /// What was asked for.
         name: String,
     },
     /// Everything that this CPU has was excluded.
-    #[error("no instruction set is left; this CPU has {}", names(&Isa::available()))]
+    #[error("no instruction set is left; this CPU has {}", sets(&Isa::available()))]
     NothingLeft,
     /// Some names have a minus and some have none.
     #[error("{text:?} mixes instruction sets to use with ones to exclude")]
@@ -180,9 +292,8 @@ impl IsaChoice {
         Self(Isa::available())
     }
 
-    /// Reads `auto`, names to choose among (`avx2`, `sha-ni,avx2`), or names to exclude (`-avx512,-sha-ni`).
-    ///
-    /// To exclude what the CPU lacks anyway is no error.
+    /// Reads `auto`, instruction sets to choose among (`avx2`, `sha-ni,avx2`), or ones to exclude (`-avx512,-sha-ni`).
+    /// A set stands for all its kernels. To exclude what the CPU lacks anyway is no error.
     pub fn parse(text: &str) -> Result<Self, IsaError> {
         if text.trim() == "auto" {
             return Ok(Self::auto());
@@ -190,18 +301,18 @@ impl IsaChoice {
         let (excluded, wanted): (Vec<&str>, Vec<&str>) =
             text.split(',').map(str::trim).partition(|name| name.starts_with('-'));
         let excluded: Vec<&str> = excluded.into_iter().map(|name| name.trim_start_matches('-')).collect();
-        if let Some(name) = wanted.iter().chain(&excluded).find(|name| !NAMES.contains(name)) {
+        if let Some(name) = wanted.iter().chain(&excluded).find(|name| !SETS.contains(name)) {
             return Err(IsaError::Unknown { name: (*name).to_owned() });
         }
         if !wanted.is_empty() && !excluded.is_empty() {
             return Err(IsaError::Mixed { text: text.to_owned() });
         }
-        if let Some(name) = wanted.iter().find(|name| Isa::by_name(name).is_none()) {
+        let mut left = Isa::available();
+        if let Some(name) = wanted.iter().find(|&&name| left.iter().all(|isa| isa.set() != name)) {
             return Err(IsaError::Lacking { name: (*name).to_owned() });
         }
-        let mut left = Isa::available();
         left.retain(|isa| {
-            if wanted.is_empty() { !excluded.contains(&isa.name()) } else { wanted.contains(&isa.name()) }
+            if wanted.is_empty() { !excluded.contains(&isa.set()) } else { wanted.contains(&isa.set()) }
         });
         if left.is_empty() { Err(IsaError::NothingLeft) } else { Ok(Self(left)) }
     }
@@ -226,6 +337,8 @@ impl std::str::FromStr for IsaChoice {
     }
 }
 
-fn names(isas: &[Isa]) -> String {
-    isas.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ")
+fn sets(isas: &[Isa]) -> String {
+    let mut names: Vec<&str> = isas.iter().map(|isa| isa.set()).collect();
+    names.dedup();
+    names.join(", ")
 }

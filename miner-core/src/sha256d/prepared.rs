@@ -62,6 +62,11 @@ impl Prepared {
         }
     }
 
+    /// Whether both have the same words in the first hash's second block: the end of the merkle root, ntime and nbits.
+    pub(super) fn shares_schedule(&self, other: &Self) -> bool {
+        self.tail == other.tail
+    }
+
     /// The hash of the header with this nonce, by plain scalar code.
     pub fn hash(&self, nonce: u32) -> BlockHash {
         let mut block = [0; 16];

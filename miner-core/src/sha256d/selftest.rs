@@ -29,35 +29,79 @@ const STARTS: [u32; 8] = [
     u32::MAX,
 ];
 
-/// Asks a kernel for the nonces of known blocks in every lane, and for easy hits across awkward boundaries.
+/// A top word that one hash in eight has.
+const EASY: u32 = 0x1fff_ffff;
+
+/// Asks a kernel for the nonces of known blocks in every lane, and for easy hits across awkward boundaries; of one header,
+/// and of as many versions as it is quickest with.
 ///
-/// Takes a few milliseconds at most. The reference is [`Prepared::hash`], which has to reproduce the blocks' hashes first.
+/// Takes a few milliseconds. The reference is [`Prepared::hash`], which has to reproduce the blocks' hashes first.
 pub fn selftest(isa: Isa) -> Result<(), SelfTestError> {
-    let expect = |case: String, expected: Vec<u32>, found: Vec<u32>| {
-        if expected == found { Ok(()) } else { Err(SelfTestError { isa, case, expected, found }) }
-    };
-    for (number, KnownBlock { header, nonce, hash }) in known_blocks().into_iter().enumerate() {
-        let header = Prepared::from_bytes(&header);
-        if header.hash(nonce) != hash {
-            return expect(format!("hash of known block {number}"), vec![nonce], vec![]);
+    for (number, block) in known_blocks().into_iter().enumerate() {
+        let header = Prepared::from_bytes(&block.header);
+        if header.hash(block.nonce) != block.hash {
+            return expect(isa, format!("hash of known block {number}"), vec![block.nonce], vec![]);
         }
-        for lane in 0..isa.lanes() {
-            let mut found = Vec::new();
-            isa.scan(&header, nonce.wrapping_sub(lane), u64::from(isa.lanes()), 0, &mut found);
-            expect(format!("known block {number} in lane {lane}"), vec![nonce], found)?;
-        }
-        for start in STARTS {
-            let (count, limit) = (3 * u64::from(isa.lanes()), 0x1fff_ffff);
-            let mut found = Vec::new();
-            isa.scan(&header, start, count, limit, &mut found);
-            let expected = (0..count as u32)
-                .map(|i| start.wrapping_add(i))
-                .filter(|&nonce| header.hash(nonce).to_target().high_word() <= limit)
-                .collect();
-            expect(format!("nonces of known block {number} from {start:#x}"), expected, found)?;
-        }
+        test_nonces(isa, number, &header, block.nonce)?;
+        test_versions(isa, number, &block)?;
     }
     Ok(())
+}
+
+fn expect(isa: Isa, case: String, expected: Vec<u32>, found: Vec<u32>) -> Result<(), SelfTestError> {
+    if expected == found { Ok(()) } else { Err(SelfTestError { isa, case, expected, found }) }
+}
+
+/// [`Isa::scan`].
+fn test_nonces(isa: Isa, number: usize, header: &Prepared, nonce: u32) -> Result<(), SelfTestError> {
+    for lane in 0..isa.lanes() {
+        let mut found = Vec::new();
+        isa.scan(header, nonce.wrapping_sub(lane), u64::from(isa.lanes()), 0, &mut found);
+        expect(isa, format!("known block {number} in lane {lane}"), vec![nonce], found)?;
+    }
+    for start in STARTS {
+        let count = 3 * isa.lanes();
+        let mut found = Vec::new();
+        isa.scan(header, start, u64::from(count), EASY, &mut found);
+        let case = format!("nonces of known block {number} from {start:#x}");
+        expect(isa, case, easy(header, start, count), found)?;
+    }
+    Ok(())
+}
+
+/// [`Isa::scan_versions`]: the block's header has a turn in every place among others of rolled versions, and every version
+/// finds its easy hits from one of the awkward starts.
+fn test_versions(isa: Isa, number: usize, block: &KnownBlock) -> Result<(), SelfTestError> {
+    let rolled = |i: u32| {
+        let mut header = block.header;
+        header[..4].copy_from_slice(&(0x3fff_e000 ^ i << 13).to_le_bytes());
+        Prepared::from_bytes(&header)
+    };
+    let mut headers: Vec<Prepared> = (0..isa.versions()).map(rolled).collect();
+    let mut found = Vec::new();
+    for place in 0..headers.len() {
+        let version = std::mem::replace(&mut headers[place], Prepared::from_bytes(&block.header));
+        isa.scan_versions(&headers, block.nonce.wrapping_sub(place as u32 % 3), 3, 0, &mut found);
+        headers[place] = version;
+        let case = format!("known block {number} as version {place}");
+        let nonces =
+            found.drain(..).map(|(version, nonce)| if version == place as u32 { nonce } else { !nonce });
+        expect(isa, case, vec![block.nonce], nonces.collect())?;
+    }
+    let (start, count) = (STARTS[number % STARTS.len()], 5);
+    isa.scan_versions(&headers, start, count.into(), EASY, &mut found);
+    for (version, header) in (0..).zip(&headers) {
+        let own = found.iter().filter(|hit| hit.0 == version).map(|hit| hit.1).collect();
+        let case = format!("nonces of known block {number} as version {version} from {start:#x}");
+        expect(isa, case, easy(header, start, count), own)?;
+    }
+    Ok(())
+}
+
+/// The right answer for [`EASY`].
+fn easy(header: &Prepared, start: u32, count: u32) -> Vec<u32> {
+    let nonces = (0..count).map(|i| start.wrapping_add(i));
+    nonces.filter(|&nonce| header.hash(nonce).to_target().high_word() <= EASY).collect()
 }
 
 /// A block of the main chain.

@@ -122,24 +122,129 @@ fn hits_at_an_easy_target_are_the_same_for_every_kernel_and_as_many_as_chance_ha
     }
 }
 
-#[test]
-fn a_scan_of_versions_is_a_scan_of_each() {
-    let headers: Vec<Header> = (0..5).map(|version| Header { version, ..header(3) }).collect();
+/// Headers that share the second block's schedule: they differ in their version, as if it were rolled.
+fn rolled(seed: u64, count: u32) -> Vec<Header> {
+    (0..count).map(|i| Header { version: 0x2000_0000 | i << 13, ..header(seed) }).collect()
+}
+
+fn found_of_versions(isa: Isa, headers: &[Header], start: u32, count: u64, limit: u32) -> Vec<(u32, u32)> {
     let prepared: Vec<Prepared> = headers.iter().map(Prepared::new).collect();
+    let mut hits = Vec::new();
+    isa.scan_versions(&prepared, start, count, limit, &mut hits);
+    hits.sort_unstable();
+    hits
+}
+
+fn expected_of_versions(headers: &[Header], start: u32, count: u64, limit: u32) -> Vec<(u32, u32)> {
+    let each = |(i, header)| expected(header, start, count, limit).into_iter().map(move |nonce| (i, nonce));
+    let mut hits: Vec<(u32, u32)> = (0..).zip(headers).flat_map(each).collect();
+    hits.sort_unstable();
+    hits
+}
+
+#[test]
+fn every_kernel_agrees_with_the_sha2_crate_on_rolled_versions_across_carries_signs_and_wrap_around() {
+    let edges = [0, 1, 1 << 16, i32::MAX.cast_unsigned(), u32::MAX];
+    let starts = edges.iter().flat_map(|&edge| [0, 1, 2, 15, 17].map(|back| edge.wrapping_sub(back)));
+    for (seed, start) in (0..).zip(starts) {
+        let headers = rolled(seed, 64);
+        let (all, some) = (0x3333_3333, 0x00ff_ffff);
+        let all = (all, expected_of_versions(&headers, start, 19, all));
+        let some = (some, expected_of_versions(&headers, start, 19, some));
+        for isa in kernels() {
+            for (limit, want) in [&all, &some] {
+                assert_eq!(
+                    found_of_versions(isa, &headers, start, 19, *limit),
+                    *want,
+                    "{isa} from {start:#x}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_finds_every_known_block_as_each_of_its_versions() {
+    for (bytes, hash) in vectors() {
+        let nonce = u32::from_le_bytes(bytes[76..].try_into().unwrap());
+        let limit = BlockHash(hash).to_target().high_word();
+        for isa in kernels() {
+            for place in 0..isa.versions() {
+                let mut headers = vec![bytes; isa.versions() as usize];
+                for (i, header) in (0..).zip(&mut headers).filter(|(i, _)| *i != place) {
+                    header[..4].copy_from_slice(&(0x2000_0000u32 | i << 13).to_le_bytes());
+                }
+                let headers: Vec<Prepared> = headers.iter().map(Prepared::from_bytes).collect();
+                for before in [0, 1, 33] {
+                    let mut hits = Vec::new();
+                    isa.scan_versions(&headers, nonce.wrapping_sub(before), 35, limit, &mut hits);
+                    assert!(hits.contains(&(place, nonce)), "{isa} version {place} before {before}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_versions_and_of_nonces_will_do() {
+    let limit = 0x3fff_ffff;
     for isa in kernels() {
-        let mut hits = Vec::new();
-        isa.scan_versions(&prepared, u32::MAX - 20, 70, 0x0fff_ffff, &mut hits);
-        hits.sort_unstable();
-        let want: Vec<(u32, u32)> = (0..)
-            .zip(&headers)
-            .flat_map(|(i, header)| {
-                let mut nonces = expected(header, u32::MAX - 20, 70, 0x0fff_ffff);
-                nonces.sort_unstable();
-                nonces.into_iter().map(move |nonce| (i, nonce))
-            })
-            .collect();
-        assert_eq!(hits, want, "{isa}");
-        assert!(!want.is_empty());
+        let most = isa.versions() + 1;
+        let headers = rolled(5, most);
+        let all = expected_of_versions(&headers, u32::MAX - 20, 40, limit);
+        for versions in [0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, most - 2, most - 1, most] {
+            for count in [0, 1, 7, 16, 17, 40u32] {
+                let within = |&&(version, nonce): &&(u32, u32)| {
+                    version < versions && nonce.wrapping_sub(u32::MAX - 20) < count
+                };
+                let want: Vec<(u32, u32)> = all.iter().filter(within).copied().collect();
+                let headers = &headers[..versions.min(most) as usize];
+                let found = found_of_versions(isa, headers, u32::MAX - 20, count.into(), limit);
+                assert_eq!(found, want, "{isa}, {versions} versions, {count} nonces");
+            }
+        }
+    }
+}
+
+#[test]
+fn headers_that_do_not_share_the_second_block_are_searched_all_the_same() {
+    let differ: [fn(&mut Header); 4] = [
+        |header| header.root.0[31] ^= 1,
+        |header| header.root.0[28] ^= 0x80,
+        |header| header.ntime += 1,
+        |header| header.nbits = CompactTarget::new(0x1c00_ffff).unwrap(),
+    ];
+    for isa in kernels() {
+        for change in differ {
+            for place in [0, 1, isa.versions() as usize - 1] {
+                let mut headers = rolled(9, isa.versions().max(2));
+                change(&mut headers[place]);
+                let want = expected_of_versions(&headers, 77, 20, 0x3fff_ffff);
+                assert_eq!(
+                    found_of_versions(isa, &headers, 77, 20, 0x3fff_ffff),
+                    want,
+                    "{isa}, header {place}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn hits_of_versions_at_an_easy_target_are_as_many_as_chance_has_it() {
+    let headers = rolled(21, 64);
+    let want = expected_of_versions(&headers, 0xffff_f800, 1 << 12, 0x0000_ffff);
+    // The mean is 4; but the headers are fixed.
+    assert!((1..20).contains(&want.len()), "{}", want.len());
+    for isa in kernels() {
+        assert_eq!(found_of_versions(isa, &headers, 0xffff_f800, 1 << 12, 0x0000_ffff), want, "{isa}");
+    }
+}
+
+#[test]
+fn a_kernel_asks_for_versions_that_a_unit_can_have() {
+    for isa in Isa::available() {
+        assert!(matches!(isa.versions(), 1 | 16..=64), "{isa}");
     }
 }
 
@@ -149,6 +254,9 @@ fn a_scan_of_nothing_finds_nothing_and_keeps_what_was_found() {
         let mut hits = vec![42];
         isa.scan(&Prepared::new(&header(1)), 5, 0, u32::MAX, &mut hits);
         assert_eq!(hits, [42]);
+        let mut hits = vec![(4, 2)];
+        isa.scan_versions(&[], 5, 10, u32::MAX, &mut hits);
+        assert_eq!(hits, [(4, 2)]);
     }
 }
 
@@ -181,18 +289,25 @@ fn the_limit_of_a_target_lets_all_its_hashes_pass() {
 
 #[test]
 fn choices_of_kernels_are_read_or_explained() {
-    let all: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
-    let names = |text: &str| -> Vec<&str> {
-        IsaChoice::parse(text).unwrap().candidates().iter().map(|isa| isa.name()).collect()
-    };
-    assert_eq!(names("auto"), all);
-    assert_eq!(names("portable"), ["portable"]);
-    assert_eq!(names(" -avx512 , -sha-ni,-avx2"), ["portable"]);
-    assert_eq!(names("-portable").len(), all.len() - 1, "one less");
-    assert!(!names("-portable").contains(&"portable"));
-    for isa in Isa::available() {
-        assert_eq!(names(isa.name()), [isa.name()]);
-        assert_eq!(Isa::by_name(isa.name()), Some(isa));
+    let all = Isa::available();
+    let mut sets: Vec<&str> = all.iter().map(|isa| isa.set()).collect();
+    sets.dedup();
+    let chosen = |text: &str| IsaChoice::parse(text).unwrap().candidates().to_vec();
+    assert_eq!(chosen("auto"), all);
+    let portable = [Isa::by_name("portable").unwrap()];
+    assert_eq!(chosen("portable"), portable);
+    assert_eq!(chosen(" -avx512 , -sha-ni,-avx2"), portable);
+    assert_eq!(chosen("-portable"), all[1..]);
+    for &set in &sets {
+        let of_set: Vec<Isa> = all.iter().copied().filter(|isa| isa.set() == set).collect();
+        assert_eq!(chosen(set), of_set);
+        if all.len() > of_set.len() {
+            assert!(chosen(&format!("-{set}")).iter().all(|isa| isa.set() != set));
+        }
+    }
+    for &isa in &all {
+        assert_eq!(Isa::by_name(isa.name()), Some(isa), "a name of its own");
+        assert_eq!(all.iter().filter(|&&other| other == isa).count(), 1);
     }
     assert_eq!(Isa::by_name("mmx"), None);
 
@@ -206,10 +321,10 @@ fn choices_of_kernels_are_read_or_explained() {
     );
     assert_eq!(
         message("-portable,-sha-ni,-avx2,-avx512"),
-        format!("no instruction set is left; this CPU has {}", all.join(", "))
+        format!("no instruction set is left; this CPU has {}", sets.join(", "))
     );
     let error = IsaError::Lacking { name: "avx2".into() };
-    assert_eq!(error.to_string(), format!("this CPU has no avx2; it has {}", all.join(", ")));
+    assert_eq!(error.to_string(), format!("this CPU has no avx2; it has {}", sets.join(", ")));
 }
 
 proptest! {
@@ -221,6 +336,17 @@ proptest! {
         let want = expected(&header, start, count, limit);
         for isa in kernels() {
             prop_assert_eq!(found(isa, &header, start, count, limit), want.clone(), "{}", isa);
+        }
+    }
+
+    #[test]
+    fn every_kernel_agrees_with_the_sha2_crate_on_any_versions(
+        seed: u64, start: u32, count in 0u64..40, versions in 0u32..70, shift in 0u32..6, limit: u32
+    ) {
+        let (headers, limit) = (rolled(seed, versions), limit >> shift);
+        let want = expected_of_versions(&headers, start, count, limit);
+        for isa in kernels() {
+            prop_assert_eq!(found_of_versions(isa, &headers, start, count, limit), want.clone(), "{}", isa);
         }
     }
 }

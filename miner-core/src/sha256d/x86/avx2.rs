@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 type V = __m256i;
-const LANES: u64 = 8;
+pub(in crate::sha256d) const LANES: usize = 8;
 
 /// An operation of the kernel.
 macro_rules! op {
@@ -98,3 +98,4 @@ op!(
 );
 
 super::super::lanes::lanes_kernel!(#[target_feature(enable = "avx2")]);
+super::super::lanes::versions_kernel!(one: 0; #[target_feature(enable = "avx2")]);

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 type V = __m512i;
-const LANES: u64 = 16;
+pub(in crate::sha256d) const LANES: usize = 16;
 
 /// An operation of the kernel.
 macro_rules! op {
@@ -88,3 +88,4 @@ op!(
 );
 
 super::super::lanes::lanes_kernel!(#[target_feature(enable = "avx512f,avx512bw")]);
+super::super::lanes::versions_kernel!(even: 0, odd: 1; #[target_feature(enable = "avx512f,avx512bw")]);
