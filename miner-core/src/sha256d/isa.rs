@@ -1,10 +1,14 @@
 //! Which kernels this CPU can run, and choosing among them.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected as has;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 #[cfg(target_arch = "x86_64")]
 use std::is_x86_feature_detected as has;
 
+#[cfg(target_arch = "aarch64")]
+use super::aarch64::{neon, sha2};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{avx2, avx512, sha_ni};
 use super::{Prepared, portable};
@@ -46,7 +50,7 @@ struct Shared {
 }
 
 /// Every instruction set's name, those of other architectures included.
-const SETS: [&str; 4] = ["portable", "sha-ni", "avx2", "avx512"];
+const SETS: [&str; 6] = ["portable", "sha-ni", "avx2", "avx512", "neon", "armv8-sha2"];
 
 /// Every kernel of this architecture.
 static KERNELS: &[Kernel] = &[
@@ -110,6 +114,24 @@ static KERNELS: &[Kernel] = &[
         runs_here: || has!("avx512f") && has!("avx512bw"),
         scan: avx512::scan,
         shared: Some(Shared { group: avx512::GROUP, versions: 32, scan: avx512::scan_versions }),
+    },
+    #[cfg(target_arch = "aarch64")]
+    Kernel {
+        name: "neon",
+        set: "neon",
+        lanes: neon::LANES,
+        runs_here: || has!("neon"),
+        scan: neon::scan,
+        shared: Some(Shared { group: neon::GROUP, versions: 32, scan: neon::scan_versions }),
+    },
+    #[cfg(target_arch = "aarch64")]
+    Kernel {
+        name: "armv8-sha2",
+        set: "armv8-sha2",
+        lanes: sha2::STREAMS,
+        runs_here: || has!("neon") && has!("sha2"),
+        scan: sha2::scan,
+        shared: Some(Shared { group: sha2::STREAMS, versions: 32, scan: sha2::scan_versions }),
     },
 ];
 

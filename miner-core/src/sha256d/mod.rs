@@ -5,9 +5,11 @@
 //! called it checks the rest with [`Prepared::hash`].
 //!
 //! `scalar` is FIPS 180-4 as it is written, `lanes` the kernel algorithm, once, for vectors of any width; `portable`
-//! and the files in `x86` are tables of operations for it, but for `x86::sha_ni`, whose instructions do four
-//! rounds of one hash at a time. `docs/kernels.md` explains the arithmetic.
+//! and the files in `x86` and `aarch64` are tables of operations for it, but for `x86::sha_ni` and `aarch64::sha2`,
+//! whose instructions do four rounds of one hash at a time. `docs/kernels.md` explains the arithmetic.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod isa;
 mod lanes;
 mod portable;

@@ -296,7 +296,7 @@ fn choices_of_kernels_are_read_or_explained() {
     assert_eq!(chosen("auto"), all);
     let portable = [Isa::by_name("portable").unwrap()];
     assert_eq!(chosen("portable"), portable);
-    assert_eq!(chosen(" -avx512 , -sha-ni,-avx2"), portable);
+    assert_eq!(chosen(" -avx512 , -sha-ni,-avx2,-neon,-armv8-sha2"), portable);
     assert_eq!(chosen("-portable"), all[1..]);
     for &set in &sets {
         let of_set: Vec<Isa> = all.iter().copied().filter(|isa| isa.set() == set).collect();
@@ -312,15 +312,16 @@ fn choices_of_kernels_are_read_or_explained() {
     assert_eq!(Isa::by_name("mmx"), None);
 
     let message = |text: &str| IsaChoice::parse(text).unwrap_err().to_string();
-    assert_eq!(message("mmx"), "unknown instruction set \"mmx\"; known are portable, sha-ni, avx2, avx512");
-    assert_eq!(message(""), "unknown instruction set \"\"; known are portable, sha-ni, avx2, avx512");
+    let known = "known are portable, sha-ni, avx2, avx512, neon, armv8-sha2";
+    assert_eq!(message("mmx"), format!("unknown instruction set \"mmx\"; {known}"));
+    assert_eq!(message(""), format!("unknown instruction set \"\"; {known}"));
     assert_eq!(message("-avx2,mmx,portable"), message("mmx"));
     assert_eq!(
         message("portable,-avx2"),
         "\"portable,-avx2\" mixes instruction sets to use with ones to exclude"
     );
     assert_eq!(
-        message("-portable,-sha-ni,-avx2,-avx512"),
+        message("-portable,-sha-ni,-avx2,-avx512,-neon,-armv8-sha2"),
         format!("no instruction set is left; this CPU has {}", sets.join(", "))
     );
     let error = IsaError::Lacking { name: "avx2".into() };
