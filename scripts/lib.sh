@@ -4,6 +4,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 tool_dir="${XDG_CACHE_HOME:-$HOME/.cache}/lode/tools"
+# Where no cargo is on the path, rustup's goes first: a rustc alone comes from scripts/aarch64 and is not the toolchain.
+command -v cargo >/dev/null 2>&1 || PATH="$HOME/.cargo/bin:$PATH"
 export PATH="$PATH:$HOME/.cargo/bin:$tool_dir/bin"
 
 die() {
@@ -34,12 +36,18 @@ require_toolchain() {
     have cc || have gcc || have clang ||
         die "no C compiler found (cc, gcc or clang); on Debian: apt-get install gcc libc6-dev"
     { have cargo && have rustc; } || die "no Rust found (cargo, rustc); get stable Rust from https://rustup.rs"
-    local wanted found
-    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
-    found=$(rustc --version) || die "rustc does not run; is the toolchain of rust-toolchain.toml installed?"
-    found=$(cut -d' ' -f2 <<<"$found")
-    [ "$(printf '%s\n' "$wanted" "${found%%-*}" | sort -V | head -n1)" = "$wanted" ] ||
-        die "Rust $found is too old, $wanted or newer is needed: rustup update stable"
+    rustc --version >/dev/null || die "rustc does not run; is the toolchain of rust-toolchain.toml installed?"
+    new_enough rustc ||
+        die "$(rustc --version) is too old, $(rust_version) or newer is needed: rustup update stable"
+}
+
+rust_version() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
+
+# new_enough RUSTC: succeeds when this compiler is at least as new as Cargo.toml wants.
+new_enough() {
+    local found
+    found=$("$1" --version | cut -d' ' -f2)
+    [ "$(printf '%s\n' "$(rust_version)" "${found%%-*}" | sort -V | head -n1)" = "$(rust_version)" ]
 }
 
 # Empty for root, "sudo -n" where sudo asks for no password; fails when packages cannot be installed.
@@ -49,18 +57,17 @@ installer() {
     have sudo && sudo -n true 2>/dev/null && printf 'sudo -n'
 }
 
-# debian PROGRAM PACKAGE: succeeds when the program is there, or could be installed from the Debian package.
-debian() {
-    have "$1" && return 0
+# install_package PACKAGE...: succeeds when the packages could be installed without removing any other.
+install_package() {
     local sudo
     sudo=$(installer) || return 1
-    printf 'installing the Debian package %s\n' "$2"
+    printf 'installing from Debian: %s\n' "$*"
+    local install="$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends --no-remove"
     # shellcheck disable=SC2086 # an empty $sudo must vanish
-    { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$2" ||
-        { $sudo apt-get update -qq &&
-            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$2"; }; } \
-        >/dev/null 2>&1 </dev/null
-    have "$1"
+    { $install "$@" || { $sudo apt-get update -qq && $install "$@"; }; } >/dev/null 2>&1 </dev/null
 }
+
+# debian PROGRAM PACKAGE: succeeds when the program is there, or could be installed from the Debian package.
+debian() { have "$1" || { install_package "$2" && have "$1"; }; }
 
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
