@@ -1,5 +1,15 @@
 //! The machine that lode runs on, as its operating system tells it.
 
+mod facts;
+mod sensors;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use facts::{Cache, CpuFacts, MachineFacts};
+pub use sensors::Sensors;
+
 use crate::report::format;
 
 /// The processor's name; `None` where the system does not tell.
