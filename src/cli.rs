@@ -37,6 +37,7 @@ pub enum Command {
     #[command(after_help = help::AFTER_MINE)]
     Mine(Box<MineArgs>),
     /// Measure every kernel, offline, and check its results (also --benchmark)
+    #[command(after_help = help::AFTER_BENCH)]
     Bench(BenchArgs),
     /// List the devices that lode can mine with
     Devices(DevicesArgs),
@@ -186,15 +187,30 @@ pub struct BenchArgs {
     /// CPU threads of the last, joint measurement [default: one for each logical CPU]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<String>,
-    /// Only these kernels, as in `lode mine` [default: all]
+    /// Only these kernels, as in `lode mine`; with --stress they take turns [default: all; with --stress: the fastest]
     #[arg(long, value_name = "ISA", allow_hyphen_values = true)]
     pub isa: Option<String>,
     /// Time for each measurement [default: 1s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     pub time: Option<String>,
+    /// Save the result to compare it later; an older result there is replaced, anything else is left alone
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<String>,
+    /// Compare two saved results: what became of each rate from A to B
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["threads", "isa", "time", "save", "stress"])]
+    pub compare: Option<Vec<String>>,
+    /// Draw the result, or the comparison, as an SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub chart: Option<String>,
+    /// Hash on all threads for this long, checking every hit and that none is missing
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, conflicts_with_all = ["time", "save", "chart"])]
+    pub stress: Option<String>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Tell no progress
+    #[arg(short, long)]
+    pub quiet: bool,
     /// What other miners want to be told.
     #[command(flatten)]
     pub foreign: foreign::Flags,

@@ -1,6 +1,7 @@
 //! What the operator wants: checked and typed. Built by `cli` and `config` from flags, environment, file and defaults.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -125,12 +126,49 @@ pub struct PoolServerSettings {
 /// `lode bench`.
 #[derive(Clone, Debug)]
 pub struct BenchSettings {
-    /// Threads of the joint measurement; `None`: one for each logical CPU that we may use.
-    pub threads: Option<usize>,
-    /// The kernels to measure: `auto` or as [`CpuSettings::isa`]. Checked.
-    pub isa: Option<String>,
-    /// Time for each measurement.
-    pub time: Duration,
+    /// What to do.
+    pub task: BenchTask,
+    /// The file that takes a chart of it.
+    pub chart: Option<PathBuf>,
     /// Whether to print JSON instead of a table.
     pub json: bool,
+    /// Whether to tell no progress.
+    pub quiet: bool,
+}
+
+/// What `lode bench` does.
+#[derive(Clone, Debug)]
+pub enum BenchTask {
+    /// Measures.
+    Measure {
+        /// What to measure with.
+        cpu: BenchCpu,
+        /// Time for each measurement.
+        time: Duration,
+        /// The file that takes the result.
+        save: Option<PathBuf>,
+    },
+    /// Compares two saved results.
+    Compare {
+        /// The first.
+        a: PathBuf,
+        /// The second.
+        b: PathBuf,
+    },
+    /// Looks for errors.
+    Stress {
+        /// What to hash with.
+        cpu: BenchCpu,
+        /// How long.
+        duration: Duration,
+    },
+}
+
+/// What `lode bench` may use.
+#[derive(Clone, Debug)]
+pub struct BenchCpu {
+    /// The most threads; `None`: one for each logical CPU that we may use.
+    pub threads: Option<NonZero<usize>>,
+    /// The kernels: `all`, or as [`CpuSettings::isa`]. Checked.
+    pub isa: Option<String>,
 }

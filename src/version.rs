@@ -21,3 +21,15 @@ pub const LONG: &str = concat!(
     "\nfeatures: ",
     env!("BUILD_FEATURES"),
 );
+
+/// The commit that was built, or `unknown`.
+pub const COMMIT: &str = env!("BUILD_COMMIT");
+
+/// The target.
+pub const TARGET: &str = env!("BUILD_TARGET");
+
+/// The profile.
+pub const PROFILE: &str = env!("BUILD_PROFILE");
+
+/// The compiler and its version.
+pub const COMPILER: &str = env!("BUILD_RUSTC");

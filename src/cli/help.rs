@@ -37,3 +37,28 @@ Exit codes:
   0  all went well, SIGTERM included      1  something failed while running
   2  bad usage or configuration           3  a limited run never got a job
   4  no device can be used                130  interrupted, or a second signal";
+
+/// Below the help of `lode bench`.
+pub(super) const AFTER_BENCH: &str = "\
+A kernel and the sha2 crate are measured by turns in windows of 5 ms: rates are
+medians, and `x sha2` is a ratio that the machine's other work hardly moves.
+`avx512 x32` is the kernel over 32 rolled versions at once, which takes a pool's
+consent; plain `avx512` always works. Close other programs for good figures.
+
+Examples:
+  lode bench
+      every kernel, on one thread and on all
+  lode bench --time 10s --save before.json
+      a better measurement, kept; change something, then
+  lode bench --time 10s --save after.json
+  lode bench --compare before.json after.json --chart change.svg
+      what became of it, as a table and as a picture
+  lode bench --stress 10m
+      does this machine, overclocked perhaps, compute rightly when hot?
+  lode bench --stress 1h --isa all
+      the same with every kernel by turns
+
+Exit codes:
+  0  all went well, SIGTERM included      1  something failed while running
+  2  bad usage or an unusable file        5  something was computed wrongly
+  130  interrupted: what was measured so far is told";

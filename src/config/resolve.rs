@@ -1,5 +1,6 @@
 //! The settings of each command.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use super::env::Surroundings;
@@ -9,13 +10,14 @@ use super::layers::{Fact, Layers};
 use super::origin::Origin;
 use super::pools::{is_world_readable, pools, relative_to_file};
 use super::setting::{
-    AFFINITY, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, INTERVAL, ISA, LEDGER, LISTEN, LOG_FILE, OUTPUT, PASS,
-    PRIORITY, SHARES, THREADS, TIME_LIMIT,
+    AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, INTERVAL, ISA,
+    LEDGER, LISTEN, LOG_FILE, OUTPUT, PASS, PRIORITY, SHARES, Setting, THREADS, TIME_LIMIT,
 };
-use super::value;
+use super::value::{self, ValueError};
 use crate::cli::{BenchArgs, CpuFlags, MineArgs, PoolArgs, ReportFlags};
 use crate::settings::{
-    BenchSettings, CpuSettings, MineSettings, OutputFormat, PoolServerSettings, ReportSettings, RunLimits,
+    BenchCpu, BenchSettings, BenchTask, CpuSettings, MineSettings, OutputFormat, PoolServerSettings,
+    ReportSettings, RunLimits,
 };
 
 /// Checked settings, with what to tell about them.
@@ -61,12 +63,47 @@ pub fn bench(args: &BenchArgs, around: &Surroundings) -> Result<Resolved<BenchSe
     let mut layers = Layers::new(around);
     check_algorithm(&mut layers, args.foreign.other_algorithm());
     let settings = BenchSettings {
-        threads: threads(&mut layers, args.threads.as_deref(), None),
-        isa: layers.pick(&ISA, args.isa.as_deref(), None, value::isa).map(|(isa, _)| isa),
-        time: layers.pick_or_default(&BENCH_TIME, args.time.as_deref(), None, value::bench_time),
+        task: bench_task(&mut layers, args),
+        chart: file_flag(&mut layers, &BENCH_CHART, args.chart.as_deref()),
         json: args.json,
+        quiet: args.quiet,
     };
     layers.finish(settings)
+}
+
+fn bench_task(layers: &mut Layers<'_>, args: &BenchArgs) -> BenchTask {
+    if let Some([a, b]) = args.compare.as_deref() {
+        return BenchTask::Compare { a: a.into(), b: b.into() };
+    }
+    let cpu = bench_cpu(layers, args);
+    let measures = args.time.is_some() || args.save.is_some() || args.chart.is_some();
+    // A flag of the other task beats the variable of this one.
+    let stress = (args.stress.is_some() || !measures)
+        .then(|| layers.pick(&BENCH_STRESS, args.stress.as_deref(), None, value::stress_time));
+    if let Some((duration, _)) = stress.flatten() {
+        return BenchTask::Stress { cpu, duration };
+    }
+    BenchTask::Measure {
+        cpu,
+        time: layers.pick_or_default(&BENCH_TIME, args.time.as_deref(), None, value::bench_time),
+        save: file_flag(layers, &BENCH_SAVE, args.save.as_deref()),
+    }
+}
+
+fn bench_cpu(layers: &mut Layers<'_>, args: &BenchArgs) -> BenchCpu {
+    let flag = args.threads.as_deref();
+    let threads = threads(layers, flag, None);
+    if threads == Some(0)
+        && let Some((text, origin)) = layers.find(&THREADS, flag, None)
+    {
+        layers.reject(&THREADS, &text, ValueError::Whole { min: 1, max: value::MAX_THREADS }, origin);
+    }
+    let isa = layers.pick(&ISA, args.isa.as_deref(), None, value::bench_isa).map(|(isa, _)| isa);
+    BenchCpu { threads: threads.and_then(NonZero::new), isa }
+}
+
+fn file_flag(layers: &mut Layers<'_>, setting: &'static Setting, flag: Option<&str>) -> Option<PathBuf> {
+    layers.pick(setting, flag, None, value::path).map(|(path, _)| path)
 }
 
 /// The settings of `lode pool`.

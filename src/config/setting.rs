@@ -89,6 +89,9 @@ settings! {
     DIFFICULTY:         Run    "difficulty"         "--difficulty"         "LODE_POOL_DIFFICULTY"    "0.001" Open
     LEDGER:             Run    "ledger"             "--ledger"             "LODE_POOL_LEDGER"        ""      Open
     BENCH_TIME:         Run    "time"               "--time"               "LODE_BENCH_TIME"         "1s"    Open
+    BENCH_SAVE:         Run    "save"               "--save"               "LODE_BENCH_SAVE"         ""      Open
+    BENCH_CHART:        Run    "chart"              "--chart"              "LODE_BENCH_CHART"        ""      Open
+    BENCH_STRESS:       Run    "stress"             "--stress"             "LODE_BENCH_STRESS"       ""      Open
 }
 
 /// The keys that a part of the file may have.

@@ -150,6 +150,16 @@ pub(super) fn bench_time(text: &str) -> Result<Duration, ValueError> {
     duration(text, Duration::from_millis(10), Duration::from_secs(60 * 60))
 }
 
+/// How long the CPU is stressed.
+pub(super) fn stress_time(text: &str) -> Result<Duration, ValueError> {
+    duration(text, Duration::from_secs(1), 30 * DAY)
+}
+
+/// As [`isa`], or `all`.
+pub(super) fn bench_isa(text: &str) -> Result<String, ValueError> {
+    if text == "all" { Ok(text.to_owned()) } else { isa(text) }
+}
+
 /// `text` or `json`.
 pub(super) fn output(text: &str) -> Result<OutputFormat, ValueError> {
     match text {

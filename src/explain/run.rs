@@ -7,8 +7,8 @@ use miner_core::cpu::CpuError;
 use miner_core::sha256d::{IsaError, SelfTestError};
 use practice_pool::PoolError;
 
-use super::{Exit, Explain, Explanation};
-use crate::bench::BenchError;
+use super::{Exit, Explain, Explanation, file_advice};
+use crate::bench::{BenchError, ChartError, FileError};
 use crate::logging::LogError;
 use crate::mine::MineError;
 use crate::pool_server::ServerError;
@@ -147,6 +147,31 @@ impl Explain for LogError {
             }
             Self::Thread(source) => Explanation::new(format!("{self}: {source}"), Exit::Failed, SYSTEM),
             Self::Twice => Explanation::without_advice(self, Exit::Failed),
+        }
+    }
+}
+
+impl Explain for FileError {
+    fn explain(&self) -> Explanation {
+        let advice = match self {
+            Self::Read { source, .. } => file_advice(source),
+            Self::NotAResult { .. } => "give files that `lode bench --save FILE` wrote",
+            Self::Newer { .. } => "compare it with the lode that wrote it, or a newer one",
+            Self::Occupied { .. } => "choose another name, or move that file away",
+            Self::Write { .. } => "choose a folder that exists and that this user may write to",
+        };
+        Explanation::new(self, Exit::Usage, advice)
+    }
+}
+
+impl Explain for ChartError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::File(error) => error.explain(),
+            Self::Empty => {
+                Explanation::new(self, Exit::Failed, "let the run go on until a kernel is measured")
+            }
+            Self::Draw(_) => Explanation::without_advice(self, Exit::Failed),
         }
     }
 }

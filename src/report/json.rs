@@ -121,6 +121,6 @@ fn text<T: Serialize>(at: Timestamp, kind: &'static str, body: T) -> String {
 }
 
 #[cfg(test)]
-mod schema;
+pub(crate) mod schema;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,12 @@ static SCHEMA: LazyLock<Value> =
 
 /// Why `value` is not what the schema documents; the first reason found.
 pub(super) fn check(value: &Value) -> Result<(), String> {
-    meets(&SCHEMA, &SCHEMA, value, "")
+    check_by(&SCHEMA, value)
+}
+
+/// The same by another schema.
+pub(crate) fn check_by(schema: &Value, value: &Value) -> Result<(), String> {
+    meets(schema, schema, value, "")
 }
 
 /// The names of all fields that the schema knows.
