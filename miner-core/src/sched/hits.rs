@@ -96,13 +96,11 @@ impl Scheduler {
         device.hits += 1;
         device.meter.hit(self.now, work);
         self.meter.hit(self.now, work);
-        let withheld = work / hit.job.share_target.expected_hashes() - 1.0;
-        if withheld > 0.0 {
-            device.shares.withheld += withheld;
-            self.shares.withheld += withheld;
-            if let Some(source) = self.sources.get(hit.job.source) {
-                source.shares.withheld += withheld;
-            }
+        let withheld = (work / hit.job.share_target.expected_hashes() - 1.0).max(0.0);
+        device.shares.withheld += withheld;
+        self.shares.withheld += withheld;
+        if let Some(source) = self.sources.get(hit.job.source) {
+            source.shares.withheld += withheld;
         }
     }
 

@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_below_the_flood_limit_is_shared_out_to_slow_devices() {
+        // 60 of 64 hits a second are the pool's: ten devices share the other four.
+        let share = target(1.0).expected_hashes();
+        let eased = report(1.0, None, share / 100.0, 60.0 * share, 10);
+        assert!((share / 100.0 / eased.expected_hashes() / 0.4 - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn floods_harden_to_64_hits_a_second_shared_by_rate() {
         for (rate, crowd) in [(1e6, 1e12), (1e12, 1e12), (5e11, 1e12)] {
             let hardened = report(1e-12, None, rate, crowd, 3);

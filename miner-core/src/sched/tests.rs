@@ -1,5 +1,6 @@
 //! The scheduler in scenarios, one behaviour each, and in a simulation of devices.
 
+mod accounts;
 mod scenarios;
 mod sim;
 

@@ -2,21 +2,21 @@ use super::*;
 use crate::backend::HealthState;
 use crate::share::{Candidate, Discard, Reject, RejectKind, Share};
 
-const CPU: BackendId = BackendId(0);
+pub(super) const CPU: BackendId = BackendId(0);
 const ASIC: BackendId = BackendId(1);
 const BACKUP: SourceId = SourceId(1);
-const EASY: Granularity = Granularity::Nonces { step: 16, versions: 4 };
+pub(super) const EASY: Granularity = Granularity::Nonces { step: 16, versions: 4 };
 
 /// A scheduler, its clock, and all that it said.
-struct Desk {
-    scheduler: Scheduler,
-    now: Instant,
-    outputs: Vec<Output>,
+pub(super) struct Desk {
+    pub(super) scheduler: Scheduler,
+    pub(super) now: Instant,
+    pub(super) outputs: Vec<Output>,
 }
 
 impl Desk {
     /// Two sources that are down, and one slow device.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         let scheduler = Scheduler::new(SchedulerConfig::default(), now, [SOURCE, BACKUP]);
         let mut desk = Self { scheduler, now, outputs: Vec::new() };
@@ -25,30 +25,30 @@ impl Desk {
     }
 
     /// The same, with work from the first source.
-    fn mining() -> Self {
+    pub(super) fn mining() -> Self {
         let mut desk = Self::new();
         desk.source(SOURCE, SourceEvent::Up);
         desk.job(SOURCE, |_| {});
         desk
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.scheduler.handle(self.now, input);
         self.outputs.extend(std::iter::from_fn(|| self.scheduler.poll()));
     }
 
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.scheduler.handle_timeout(self.now);
         self.outputs.extend(std::iter::from_fn(|| self.scheduler.poll()));
     }
 
-    fn source(&mut self, id: SourceId, event: SourceEvent) {
+    pub(super) fn source(&mut self, id: SourceId, event: SourceEvent) {
         self.input(Input::Source(id, event));
     }
 
     /// An easy job: one hash in ten is a share, one in sixty a block.
-    fn job(&mut self, id: SourceId, change: impl FnOnce(&mut JobTemplate)) {
+    pub(super) fn job(&mut self, id: SourceId, change: impl FnOnce(&mut JobTemplate)) {
         let mut job = JobTemplate {
             share_target: Target::from_expected_hashes(10.0),
             nbits: CompactTarget::new(0x2004_4444).unwrap(),
@@ -58,15 +58,15 @@ impl Desk {
         self.source(id, SourceEvent::Job(job));
     }
 
-    fn backend(&mut self, id: BackendId, event: BackendEvent) {
+    pub(super) fn backend(&mut self, id: BackendId, event: BackendEvent) {
         self.input(Input::Backend(id, event));
     }
 
-    fn take(&mut self) -> Vec<Output> {
+    pub(super) fn take(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }
 
-    fn units(&mut self) -> Vec<(BackendId, WorkUnit)> {
+    pub(super) fn units(&mut self) -> Vec<(BackendId, WorkUnit)> {
         let units = |output| match output {
             Output::Feed(id, unit) => Some((id, unit)),
             _ => None,
@@ -74,11 +74,11 @@ impl Desk {
         self.take().into_iter().filter_map(units).collect()
     }
 
-    fn unit(&mut self) -> WorkUnit {
+    pub(super) fn unit(&mut self) -> WorkUnit {
         self.units().swap_remove(0).1
     }
 
-    fn events(&mut self) -> Vec<MinerEvent> {
+    pub(super) fn events(&mut self) -> Vec<MinerEvent> {
         let event = |output| match output {
             Output::Emit(event) => Some(event),
             _ => None,
@@ -100,7 +100,7 @@ impl Desk {
         self.outputs.iter().find_map(share)
     }
 
-    fn finish(&mut self, unit: &WorkUnit, hashes: u128) {
+    pub(super) fn finish(&mut self, unit: &WorkUnit, hashes: u128) {
         self.backend(CPU, BackendEvent::Progress { work: unit.id, hashes, finished: true });
     }
 
