@@ -156,6 +156,11 @@ impl Isa {
         self.0.set
     }
 
+    /// Whether settings mean this kernel, perhaps among others, by `name`.
+    fn is_called(self, name: &str) -> bool {
+        self.set() == name || self.name() == name
+    }
+
     /// Nonces that it tries at once.
     pub fn lanes(self) -> u32 {
         self.0.lanes as u32
@@ -315,7 +320,7 @@ impl IsaChoice {
     }
 
     /// Reads `auto`, instruction sets to choose among (`avx2`, `sha-ni,avx2`), or ones to exclude (`-avx512,-sha-ni`).
-    /// A set stands for all its kernels. To exclude what the CPU lacks anyway is no error.
+    /// A set stands for all its kernels; one of several can be named by itself, as reports name it. To exclude what the CPU lacks anyway is no error.
     pub fn parse(text: &str) -> Result<Self, IsaError> {
         if text.trim() == "auto" {
             return Ok(Self::auto());
@@ -323,18 +328,20 @@ impl IsaChoice {
         let (excluded, wanted): (Vec<&str>, Vec<&str>) =
             text.split(',').map(str::trim).partition(|name| name.starts_with('-'));
         let excluded: Vec<&str> = excluded.into_iter().map(|name| name.trim_start_matches('-')).collect();
-        if let Some(name) = wanted.iter().chain(&excluded).find(|name| !SETS.contains(name)) {
+        let known = |name: &str| SETS.contains(&name) || KERNELS.iter().any(|kernel| kernel.name == name);
+        if let Some(name) = wanted.iter().chain(&excluded).find(|name| !known(name)) {
             return Err(IsaError::Unknown { name: (*name).to_owned() });
         }
         if !wanted.is_empty() && !excluded.is_empty() {
             return Err(IsaError::Mixed { text: text.to_owned() });
         }
         let mut left = Isa::available();
-        if let Some(name) = wanted.iter().find(|&&name| left.iter().all(|isa| isa.set() != name)) {
+        if let Some(name) = wanted.iter().find(|name| !left.iter().any(|isa| isa.is_called(name))) {
             return Err(IsaError::Lacking { name: (*name).to_owned() });
         }
         left.retain(|isa| {
-            if wanted.is_empty() { !excluded.contains(&isa.set()) } else { wanted.contains(&isa.set()) }
+            let named = |names: &[&str]| names.iter().any(|name| isa.is_called(name));
+            if wanted.is_empty() { !named(&excluded) } else { named(&wanted) }
         });
         if left.is_empty() { Err(IsaError::NothingLeft) } else { Ok(Self(left)) }
     }

@@ -307,6 +307,8 @@ fn choices_of_kernels_are_read_or_explained() {
     }
     for &isa in &all {
         assert_eq!(Isa::by_name(isa.name()), Some(isa), "a name of its own");
+        assert_eq!(chosen(isa.name()), [isa]);
+        assert!(isa.name() == "portable" || !chosen(&format!("-{isa}")).contains(&isa));
         assert_eq!(all.iter().filter(|&&other| other == isa).count(), 1);
     }
     assert_eq!(Isa::by_name("mmx"), None);
