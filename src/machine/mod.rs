@@ -1,7 +1,9 @@
 //! The machine that lode runs on, as its operating system tells it.
 
+pub mod cgroup;
 mod facts;
 mod sensors;
+pub mod topology;
 mod tree;
 
 #[cfg(test)]
