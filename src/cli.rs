@@ -46,11 +46,24 @@ pub enum Command {
     /// Check a configuration file, or print one to start from
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Measure one kernel, for the lode that started this one
+    #[command(hide = true)]
+    ProbeKernel(ProbeArgs),
     /// Print a script that completes lode's command line in a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// `lode probe-kernel`: see `cpu::probe`.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// The kernel
+    pub isa: String,
+    /// Two logical CPUs of one core, to measure together
+    #[arg(num_args = 2)]
+    pub siblings: Vec<usize>,
 }
 
 /// `lode config`.
@@ -140,7 +153,7 @@ pub struct PoolFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "CPU")]
 pub struct CpuFlags {
-    /// CPU threads; 0 for no CPU mining [default: one for each logical CPU]
+    /// CPU threads; 0 for no CPU mining [default: one for each logical CPU that helps]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<String>,
     /// Kernel: auto measures, avx2 forces, -avx512 leaves out; several with commas [default: auto]
@@ -149,9 +162,12 @@ pub struct CpuFlags {
     /// CPUs to run on, one for each thread, like 0-3,5 [default: any]
     #[arg(long, value_name = "CPUS")]
     pub cpu_affinity: Option<String>,
-    /// From 0, which gives way to everything, to 5, which shares the CPU evenly; never real-time [default: 2]
+    /// From 0, which runs only where nobody else wants to, to 5, which shares the CPU evenly; never real-time [default: 2]
     #[arg(long, value_name = "0-5", allow_negative_numbers = true)]
     pub cpu_priority: Option<String>,
+    /// Most of the time that each thread hashes, like 50% [default: 100%]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub cpu_limit: Option<String>,
 }
 
 /// Flags about reports.

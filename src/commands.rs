@@ -2,6 +2,8 @@
 
 mod bench;
 
+use lode::cli::ProbeArgs;
+use lode::cpu::probe;
 use lode::devices::Devices;
 use lode::explain::{Exit, Explain, Explanation};
 use lode::settings::{MineSettings, PoolServerSettings};
@@ -21,6 +23,11 @@ pub(crate) fn mine(settings: MineSettings) -> Result<Exit, Explanation> {
 pub(crate) fn pool(settings: PoolServerSettings) -> Result<Exit, Explanation> {
     pool_server::run(settings).map_err(|error| error.explain())?;
     Ok(Exit::Ok)
+}
+
+/// `lode probe-kernel`: the answer for whoever started it.
+pub(crate) fn probe_kernel(args: &ProbeArgs) -> String {
+    to_json(&probe::answer(&args.isa, args.siblings[..].try_into().ok()))
 }
 
 /// `lode devices`.

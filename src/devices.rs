@@ -1,14 +1,15 @@
 //! `lode devices`: what can be mined with here, and why something can't.
 
 use std::fmt;
-use std::thread::available_parallelism;
 
-use miner_core::cpu::{Kernel, allowed_cpus, measure};
-use miner_core::sha256d::Isa;
+use miner_core::cpu::{KernelRates, allowed_cpus};
+use miner_core::types::HashRate;
 use serde::Serialize;
 
+use crate::cpu::{CpuSetup, SetupError};
 use crate::machine;
 use crate::report::format;
+use crate::settings::CpuSettings;
 
 /// One device as `lode devices` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -21,22 +22,43 @@ pub struct Found {
     pub usable: bool,
     /// Logical CPUs that this process may use, by number, where the system tells.
     pub cpus: Option<Vec<usize>>,
-    /// Threads used unless told otherwise.
-    pub threads: usize,
-    /// Kernels that it can run, fastest first, measured on one thread just now.
+    /// How it is used unless told otherwise; `None` where it can't be.
+    pub usage: Option<Usage>,
+    /// Kernels that it can run, fastest first.
     pub kernels: Vec<FoundKernel>,
+    /// What can't be used, and why.
+    pub problems: Vec<String>,
 }
 
-/// A kernel and its rate.
+/// How a CPU is used unless told otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Usage {
+    /// Hashing threads.
+    pub threads: usize,
+    /// Why so many.
+    pub threads_why: String,
+    /// The most of the time that each of them hashes, in percent.
+    pub limit_percent: u8,
+    /// The kernel.
+    pub isa: &'static str,
+    /// The kernel where versions may be rolled; `None` where nothing is gained by that.
+    pub rolled_isa: Option<&'static str>,
+    /// The kernels, and why it is these.
+    pub kernel: String,
+}
+
+/// A kernel and its rates.
 #[derive(Clone, Debug, Serialize)]
 pub struct FoundKernel {
-    /// Its name, as for `--isa`.
+    /// Its name.
     pub isa: &'static str,
     /// Hashes a second on one thread.
     pub rate_hs: f64,
+    /// The same where versions may be rolled; `None` where the kernel gains nothing by it.
+    pub rolled_rate_hs: Option<f64>,
 }
 
-/// All devices; takes about 20 ms for each kernel.
+/// All devices.
 #[derive(Clone, Debug, Serialize)]
 pub struct Devices {
     /// The devices.
@@ -44,32 +66,78 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Looks for them.
+    /// Looks for them. Kernels that were never measured here are measured: about 60 ms for each.
     pub fn find() -> Self {
-        let mut kernels = measure(&Isa::available());
-        kernels.sort_by(|a, b| b.rate.0.total_cmp(&a.rate.0));
-        let cpu = Found {
+        let mut cpu = Found {
             key: "cpu".to_owned(),
             name: machine::cpu_name().unwrap_or_else(|| "CPU".to_owned()),
-            usable: true,
+            usable: false,
             cpus: allowed_cpus(),
-            threads: available_parallelism().map_or(1, usize::from),
-            kernels: kernels
-                .iter()
-                .map(|Kernel { isa, rate }| FoundKernel { isa: isa.name(), rate_hs: rate.0 })
-                .collect(),
+            usage: None,
+            kernels: Vec::new(),
+            problems: Vec::new(),
         };
+        if let Err(error) = cpu.look() {
+            cpu.problems.push(error.to_string());
+        }
         Self { devices: vec![cpu] }
+    }
+}
+
+impl Found {
+    fn look(&mut self) -> Result<(), SetupError> {
+        let setup = CpuSetup::new(&CpuSettings::default(), false)?;
+        let choice = setup.choose()?;
+        let plan = setup.plan(&choice);
+        self.usable = true;
+        self.usage = Some(Usage {
+            threads: plan.config.threads.get(),
+            threads_why: plan.why,
+            limit_percent: plan.config.limit,
+            isa: choice.kernels.plain.isa.name(),
+            rolled_isa: choice.kernels.rolled.map(|rolled| rolled.isa.name()),
+            kernel: choice.describe(),
+        });
+        self.problems = choice.failed.iter().map(ToString::to_string).collect();
+        let found = |KernelRates { isa, plain, rolled }: &KernelRates| FoundKernel {
+            isa: isa.name(),
+            rate_hs: plain.0,
+            rolled_rate_hs: rolled.map(|rate| rate.0),
+        };
+        self.kernels = choice.rates.iter().map(found).collect();
+        self.kernels.sort_by(|a, b| b.best().total_cmp(&a.best()));
+        Ok(())
+    }
+}
+
+impl FoundKernel {
+    fn best(&self) -> f64 {
+        self.rolled_rate_hs.unwrap_or(0.0).max(self.rate_hs)
     }
 }
 
 impl fmt::Display for Devices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for device in &self.devices {
-            writeln!(f, "{:8} {}, {} threads", device.key, device.name, device.threads)?;
+            writeln!(f, "{:8} {}", device.key, device.name)?;
+            if let Some(Usage { threads, threads_why, limit_percent, kernel, .. }) = &device.usage {
+                let limit = match limit_percent {
+                    100 => String::new(),
+                    limit => format!(" at most {limit} % of the time"),
+                };
+                writeln!(f, "         {threads} threads{limit}: {threads_why}")?;
+                writeln!(f, "         kernel {kernel}")?;
+            }
             for kernel in &device.kernels {
-                let rate = format::rate(miner_core::types::HashRate(kernel.rate_hs));
-                writeln!(f, "         --isa {:10} {rate} a thread", kernel.isa)?;
+                let rate = |rate| format::rate(HashRate(rate));
+                write!(f, "         {:18} {} a thread", kernel.isa, rate(kernel.rate_hs))?;
+                match kernel.rolled_rate_hs {
+                    Some(rolled) => writeln!(f, ", {} where versions may be rolled", rate(rolled))?,
+                    None => writeln!(f)?,
+                }
+            }
+            for problem in &device.problems {
+                writeln!(f, "         not usable: {problem}")?;
             }
         }
         writeln!(f, "GPUs and USB ASICs: this version of lode has no backend for them yet")

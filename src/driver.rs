@@ -34,6 +34,8 @@ pub struct Driver {
     scheduler: Scheduler,
     gate: GenerationGate,
     backends: Backends,
+    /// Devices that are still being made ready; `None` once no more will come.
+    arrivals: Option<Arrivals>,
     pools: Pools,
     bus: Bus,
     limits: RunLimits,
@@ -43,6 +45,9 @@ pub struct Driver {
     state: State,
 }
 
+/// Where devices come from.
+pub type Arrivals = mpsc::Receiver<Box<dyn HashBackend>>;
+
 #[derive(Clone, Copy, Debug)]
 enum State {
     Mining { next_report: Instant, until: Option<Instant> },
@@ -51,9 +56,9 @@ enum State {
 }
 
 impl Driver {
-    /// Starts the backends. A backend whose thread the system refuses is left out, and said.
+    /// A driver that starts the backends as they arrive. One whose thread the system refuses is left out, and said.
     pub fn new(
-        backends: Vec<Box<dyn HashBackend>>,
+        arrivals: Arrivals,
         pools: Pools,
         bus: Bus,
         limits: RunLimits,
@@ -62,10 +67,11 @@ impl Driver {
         let now = now();
         let sources =
             (0..pools.count()).map(|i| SourceId(u16::try_from(i).expect("checked with the settings")));
-        let mut driver = Self {
+        Self {
             scheduler: Scheduler::new(SchedulerConfig::default(), now, sources),
             gate: GenerationGate::default(),
             backends: Backends::default(),
+            arrivals: Some(arrivals),
             pools,
             bus,
             limits,
@@ -76,14 +82,7 @@ impl Driver {
                 next_report: now + report_every,
                 until: limits.time.and_then(|limit| now.checked_add(limit)),
             },
-        };
-        for backend in backends {
-            match driver.backends.start(backend, driver.gate.clone()) {
-                Ok((id, info)) => driver.input(Input::BackendUp(id, info)),
-                Err(error) => tracing::error!(%error, "the system refuses a thread for a device"),
-            }
         }
-        driver
     }
 
     /// Mines until a limit is reached, no device is left, or `stop` names a reason; then drains.
@@ -101,6 +100,7 @@ impl Driver {
                 biased;
                 Some(reason) = stop.recv() => self.on_stop(reason),
                 (source, event) = self.pools.recv() => self.on_source(source, event),
+                backend = next(&mut self.arrivals) => self.on_arrival(backend),
                 () = tokio::time::sleep_until(deadline) => self.on_timeout(),
                 (backend, event) = self.backends.recv() => self.input(Input::Backend(backend, event)),
             }
@@ -118,6 +118,18 @@ impl Driver {
         let Self { backends, had_job, .. } = self;
         backends.stop();
         End { reason, had_job }
+    }
+
+    /// `None`: no more will come.
+    fn on_arrival(&mut self, backend: Option<Box<dyn HashBackend>>) {
+        let Some(backend) = backend else {
+            self.arrivals = None;
+            return;
+        };
+        match self.backends.start(backend, self.gate.clone()) {
+            Ok((id, info)) => self.input(Input::BackendUp(id, info)),
+            Err(error) => tracing::error!(%error, "the system refuses a thread for a device"),
+        }
     }
 
     fn on_source(&mut self, source: SourceId, event: SourceEvent) {
@@ -158,7 +170,7 @@ impl Driver {
         let now = now();
         match self.state {
             State::Mining { until, .. } => {
-                if !self.backends.any_left() {
+                if self.arrivals.is_none() && !self.backends.any_left() {
                     self.drain(EndReason::NoDevice);
                 } else if self.limits.shares.is_some_and(|limit| self.accepted >= limit) {
                     self.drain(EndReason::SharesReached);
@@ -222,6 +234,14 @@ impl Driver {
             _ => {}
         }
         self.bus.emit(EventKind::Miner(event));
+    }
+}
+
+/// The next device; never again once no more will come. Cancel-safe.
+async fn next(arrivals: &mut Option<Arrivals>) -> Option<Box<dyn HashBackend>> {
+    match arrivals {
+        Some(arrivals) => arrivals.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod cpu;
 pub mod devices;
 pub mod driver;
 pub mod event;

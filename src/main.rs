@@ -32,6 +32,7 @@ fn run(command: Command) -> ExitCode {
         Command::Bench(args) => with(config::bench(&args, &around), commands::bench),
         Command::Devices(args) => finish(commands::devices(args.json)),
         Command::Pool(args) => with(config::pool_server(&args, &around), commands::pool),
+        Command::ProbeKernel(args) => print(&commands::probe_kernel(&args)).into(),
         Command::Config(ConfigCommand::Check(args)) => {
             let mut mine = args.mine;
             if let Some(file) = args.file {

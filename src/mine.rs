@@ -1,22 +1,21 @@
 //! `lode mine`: puts the parts together, runs them, and says how it went.
 
-use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use miner_core::backend::HashBackend;
-use miner_core::cpu::{CpuBackend, CpuConfig, CpuError, choose};
-use miner_core::sha256d::{IsaChoice, IsaError, SelfTestError};
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
-use crate::driver::{Driver, End};
+use crate::cpu::{CpuSetup, SetupError as CpuSetupError};
+use crate::driver::{Arrivals, Driver, End};
 use crate::event::{EndReason, EventKind, PoolFacts, StartFacts};
 use crate::explain::Exit;
 use crate::pools::{Pools, SetupError};
 use crate::practice;
 use crate::report;
-use crate::settings::{CpuSettings, MineSettings, PoolSettings};
+use crate::settings::{MineSettings, PoolSettings};
 use crate::signals::Signals;
 use crate::version;
 
@@ -31,15 +30,9 @@ pub enum MineError {
     /// No device is to be used, or none can be.
     #[error("no device to mine with")]
     NoDevice,
-    /// The CPU cannot be set up as asked.
+    /// The CPU cannot mine.
     #[error(transparent)]
-    Cpu(#[from] CpuError),
-    /// The kernels asked for cannot be used here.
-    #[error(transparent)]
-    Isa(#[from] IsaError),
-    /// A kernel misses known answers.
-    #[error(transparent)]
-    SelfTest(#[from] SelfTestError),
+    Cpu(#[from] CpuSetupError),
     /// The practice pool cannot start.
     #[error("the practice pool cannot start")]
     Practice(#[from] practice_pool::PoolError),
@@ -73,7 +66,10 @@ pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
 }
 
 async fn mine(settings: MineSettings) -> Result<End, MineError> {
-    let backends = backends(&settings.cpu)?;
+    if settings.cpu.threads == Some(0) {
+        return Err(MineError::NoDevice);
+    }
+    let cpu = CpuSetup::new(&settings.cpu, false)?;
     let bus = Bus::default();
     let reporters = report::start(&settings.report, &bus)?;
     let practice = settings.pools.is_empty();
@@ -85,33 +81,31 @@ async fn mine(settings: MineSettings) -> Result<End, MineError> {
     })));
     let stop = signals().map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
     let pools = Pools::start(pools, &bus)?;
-    let driver = Driver::new(backends, pools, bus, settings.limits, settings.report.interval);
+    let (devices, preparing) = prepare(cpu)
+        .map_err(|source| MineError::Os { context: "cannot start a thread for the CPU", source })?;
+    let driver = Driver::new(devices, pools, bus, settings.limits, settings.report.interval);
     let end = driver.run(stop).await;
     let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
     for reporter in reporters {
         reporter.finish(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
     }
+    if end.reason == EndReason::NoDevice {
+        // No device is left, so this one has come or failed; a panic has been told.
+        preparing.join().unwrap_or(Ok(()))?;
+    }
     Ok(end)
 }
 
-fn backends(cpu: &CpuSettings) -> Result<Vec<Box<dyn HashBackend>>, MineError> {
-    if cpu.threads == Some(0) {
-        return Err(MineError::NoDevice);
-    }
-    let choice = cpu.isa.as_deref().map_or_else(|| Ok(IsaChoice::auto()), IsaChoice::parse)?;
-    let kernel = choose(&choice)?;
-    let default = CpuConfig::default();
-    let config = CpuConfig {
-        threads: cpu.threads.and_then(NonZero::new).unwrap_or(default.threads),
-        affinity: cpu.affinity.clone(),
-        niceness: cpu.priority.map_or(default.niceness, niceness),
-    };
-    Ok(vec![Box::new(CpuBackend::new(config, kernel)?)])
-}
-
-/// `--cpu-priority` 0 to 5 as niceness: from what gives way to everything to what shares evenly.
-fn niceness(priority: u8) -> u8 {
-    [19, 15, 10, 5, 2, 0][usize::from(priority.min(5))]
+/// Makes the CPU ready beside everything else: kernels may have to be measured while pools are connected to.
+fn prepare(cpu: CpuSetup) -> std::io::Result<(Arrivals, JoinHandle<Result<(), CpuSetupError>>)> {
+    let (sender, arrivals) = mpsc::channel::<Box<dyn HashBackend>>(1);
+    let preparing = std::thread::Builder::new().name("prepare".to_owned()).spawn(move || {
+        let backend = cpu.backend()?;
+        // Mining may have ended meanwhile.
+        let _ = sender.blocking_send(Box::new(backend));
+        Ok(())
+    })?;
+    Ok((arrivals, preparing))
 }
 
 fn facts(pool: &PoolSettings) -> PoolFacts {

@@ -59,7 +59,7 @@ impl PoolSettings {
 }
 
 /// The CPU backend.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CpuSettings {
     /// Threads; `None`: one for each logical CPU that we may use; 0: no CPU mining.
     pub threads: Option<usize>,
@@ -69,6 +69,15 @@ pub struct CpuSettings {
     pub affinity: Option<Vec<usize>>,
     /// 0 (gives way to everything) to 5 (as other programs); never real-time.
     pub priority: Option<u8>,
+    /// The most CPU time of each thread, in percent: 1 to 100.
+    pub limit: u8,
+}
+
+impl Default for CpuSettings {
+    /// Nothing asked for.
+    fn default() -> Self {
+        Self { threads: None, isa: None, affinity: None, priority: None, limit: 100 }
+    }
 }
 
 /// When to stop by itself.

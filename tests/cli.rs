@@ -98,6 +98,11 @@ fn bad_flags_are_refused_with_what_where_and_what_would_be_right() {
         (&["--cpu-affinity", "0xzz"], &["--cpu-affinity", "0xf"]),
         (&["--cpu-affinity", "0x0"], &["--cpu-affinity", "0-3,5"]),
         (&["--cpu-priority", "6"], &["--cpu-priority is `6`", "from 0 to 5"]),
+        (&["--cpu-limit", "0"], &["--cpu-limit is `0`", "from 1% to 100%"]),
+        (&["--cpu-limit", "101%"], &["--cpu-limit is `101%`", "from 1% to 100%"]),
+        (&["--cpu-limit", "-5"], &["--cpu-limit is `-5`", "from 1% to 100%"]),
+        (&["--cpu-limit", "half"], &["--cpu-limit is `half`", "from 1% to 100%"]),
+        (&["--cpu-limit", ""], &["--cpu-limit is ``", "from 1% to 100%"]),
         (&["--shares", "0"], &["--shares is `0`", "from 1 up"]),
         (&["--shares", "-1"], &["--shares is `-1`", "from 1 up"]),
         (&["--time-limit", "soon"], &["--time-limit is `soon`", "1h30m"]),
@@ -207,7 +212,7 @@ fn bad_files_are_refused_with_line_column_and_caret() {
         ("[cpus]\n", &["unknown part `cpus`", ":1:2", "did you mean `cpu`?"]),
         ("threads = 3\n", &["unknown part `threads`", "it belongs below [cpu]"]),
         ("[gpu]\nintensity = 9\n", &["unknown part `gpu`", "the parts of the file are"]),
-        ("[cpu]\nzzz = 3\n", &["unknown key `zzz`", "takes threads, isa, affinity, priority"]),
+        ("[cpu]\nzzz = 3\n", &["unknown key `zzz`", "takes threads, isa, affinity, priority, limit"]),
         ("[cpu]\nthreads = 3\nthreads = 4\n", &["not TOML", "duplicate key", ":3:"]),
         ("[cpu\n", &["not TOML", ":1:5", "1 | [cpu"]),
         ("[cpu]\nthreads = \n", &["not TOML", ":2:"]),
@@ -403,6 +408,7 @@ fn every_form_of_a_value_is_understood() {
     let cases = [
         ("time_limit", "--time-limit", ["90", "90s", "1.5m", "1h 30m", "1h30m"]),
         ("threads", "--threads", ["auto", "0", "1", "1024", "AUTO"]),
+        ("limit", "--cpu-limit", ["1", "1%", "50 %", "99", "100%"]),
         ("affinity", "--cpu-affinity", ["0", "0-3", "0-3,5", "5,1", "0xff"]),
         ("isa", "--isa", ["auto", "portable", "-avx2", "-avx2,-avx512", "-sha-ni"]),
     ];
@@ -419,8 +425,18 @@ fn the_example_is_complete_and_in_force() {
     assert_eq!(example.code, Some(0));
     let keys =
         ["url", "user", "pass", "pass_file", "tls_ca", "proxy", "allow_reconnect", "suggest_difficulty"];
-    let more =
-        ["retry_pause", "threads", "isa", "affinity", "priority", "output", "interval", "log_file", "color"];
+    let more = [
+        "retry_pause",
+        "threads",
+        "isa",
+        "affinity",
+        "priority",
+        "limit",
+        "output",
+        "interval",
+        "log_file",
+        "color",
+    ];
     for key in keys.iter().chain(&more) {
         let stands = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
         assert!(example.stdout.lines().any(stands), "the example lacks {key}");

@@ -184,8 +184,19 @@ pub struct BackendPort {
 
 /// The driver's end of the wiring. Dropping it closes the port.
 pub struct BackendFeed {
+    // Dropped in this order: whoever is woken finds the port closed.
     units: SyncSender<WorkUnit>,
-    waker: Waker,
+    waker: WakeOnDrop,
+}
+
+struct WakeOnDrop(Waker);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        if let Some(wake) = self.0.get() {
+            wake();
+        }
+    }
 }
 
 /// A unit could not be handed over.
@@ -203,11 +214,15 @@ pub enum FeedError {
 pub fn wire(credit: usize, events: Arc<dyn EventSink>, gate: GenerationGate) -> (BackendPort, BackendFeed) {
     let (sender, units) = sync_channel(credit);
     let waker = Waker::default();
-    (BackendPort { units, events, gate, waker: Arc::clone(&waker) }, BackendFeed { units: sender, waker })
+    (
+        BackendPort { units, events, gate, waker: Arc::clone(&waker) },
+        BackendFeed { units: sender, waker: WakeOnDrop(waker) },
+    )
 }
 
 impl BackendPort {
-    /// Has `wake` called after every feed and every move of the gate: for backends that wait for something else.
+    /// Has `wake` called after every feed, every move of the gate and when the port closes: for backends that wait for
+    /// something else.
     ///
     /// It runs on the driver's thread and must return at once. Only the first call counts.
     pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
@@ -265,7 +280,7 @@ impl BackendFeed {
 
     /// Wakes the backend: the gate has moved.
     pub fn wake(&self) {
-        if let Some(wake) = self.waker.get() {
+        if let Some(wake) = self.waker.0.get() {
             wake();
         }
     }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use lode::bench::stress::{self, StressConfig, StressStep};
 use lode::bench::{self, BenchConfig, Comparison, Progress, Step, Stop, Variant};
+use lode::cpu::CpuSetup;
+use lode::cpu::choice::Choice;
 use lode::explain::{Exit, Explain, Explanation};
 use lode::mine::MineError;
 use lode::report::format;
-use lode::settings::{BenchCpu, BenchSettings, BenchTask};
-use miner_core::cpu::{CpuConfig, choose};
+use lode::settings::{BenchCpu, BenchSettings, BenchTask, CpuSettings};
+use miner_core::cpu::{CpuConfig, Kernel, Kernels};
 use miner_core::sha256d::IsaChoice;
 use miner_core::types::HashRate;
 use serde::Serialize;
@@ -62,7 +64,10 @@ fn measure(
     let report = bench::run(&config, &stop, |step| progress.show(Instant::now(), || measuring(step)));
     progress.end();
     let report = report.map_err(|error| error.explain())?;
-    let printed = manner.print(&report);
+    let mut printed = manner.print(&report);
+    if !manner.json && !stop.is_asked() {
+        printed = print(&format!("\n`lode mine` takes {}\n", choose_as_mining(cpu)?.describe()));
+    }
     save.map_or(Ok(()), |path| bench::save(path, &report)).map_err(|error| error.explain())?;
     if !report.rows.is_empty() {
         chart.map_or(Ok(()), |path| bench::of_report(path, &report)).map_err(|error| error.explain())?;
@@ -86,7 +91,7 @@ fn stress(cpu: &BenchCpu, duration: Duration, manner: Manner) -> Result<Exit, Ex
     let variants = if takes_turns(cpu.isa.as_deref()) {
         Variant::of(choice.candidates())
     } else {
-        Variant::forms(choose(&choice).map_err(|error| error.explain())?.isa).collect()
+        mined(choose_as_mining(cpu)?.kernels)
     };
     let config = StressConfig { variants, threads: threads(cpu), duration, hook: None };
     let (stop, mut progress) = (stop()?, Progress::new(manner.quiet, Instant::now()));
@@ -94,6 +99,20 @@ fn stress(cpu: &BenchCpu, duration: Duration, manner: Manner) -> Result<Exit, Ex
     progress.end();
     let report = report.map_err(|error| error.explain())?;
     Ok(exit(report.is_sound(), manner.print(&report), &stop))
+}
+
+/// What `lode mine` would choose.
+fn choose_as_mining(cpu: &BenchCpu) -> Result<Choice, Explanation> {
+    let isa = cpu.isa.clone().filter(|isa| isa != "all");
+    let setup = CpuSetup::new(&CpuSettings { isa, ..CpuSettings::default() }, false);
+    let choice = setup.and_then(|setup| Ok(setup.choose()?));
+    choice.map_err(|error| error.explain())
+}
+
+/// The forms of kernels that mining uses.
+fn mined(Kernels { plain, rolled }: Kernels) -> Vec<Variant> {
+    let rolled = rolled.map(|Kernel { isa, .. }| Variant { isa, versions: isa.versions() });
+    std::iter::once(Variant::plain(plain.isa)).chain(rolled).collect()
 }
 
 /// Kernels that were named take turns; of those that were not left out, the fastest runs.

@@ -11,7 +11,7 @@ use super::origin::Origin;
 use super::pools::{is_world_readable, pools, relative_to_file};
 use super::setting::{
     AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, INTERVAL, ISA,
-    LEDGER, LISTEN, LOG_FILE, OUTPUT, PASS, PRIORITY, SHARES, Setting, THREADS, TIME_LIMIT,
+    LEDGER, LIMIT, LISTEN, LOG_FILE, OUTPUT, PASS, PRIORITY, SHARES, Setting, THREADS, TIME_LIMIT,
 };
 use super::value::{self, ValueError};
 use crate::cli::{BenchArgs, CpuFlags, MineArgs, PoolArgs, ReportFlags};
@@ -163,6 +163,7 @@ fn cpu(layers: &mut Layers<'_>, flags: &CpuFlags, file: &Entries) -> CpuSettings
         priority: layers
             .pick(&PRIORITY, flags.cpu_priority.as_deref(), file, value::priority)
             .map(|(priority, _)| priority),
+        limit: layers.pick_or_default(&LIMIT, flags.cpu_limit.as_deref(), file, value::percent),
     }
 }
 

@@ -78,6 +78,7 @@ settings! {
     ISA:                Cpu    "isa"                "--isa"                "LODE_ISA"                "auto"  Open
     AFFINITY:           Cpu    "affinity"           "--cpu-affinity"       "LODE_CPU_AFFINITY"       ""      Open
     PRIORITY:           Cpu    "priority"           "--cpu-priority"       "LODE_CPU_PRIORITY"       "2"     Open
+    LIMIT:              Cpu    "limit"              "--cpu-limit"          "LODE_CPU_LIMIT"       "100%"  Open
     OUTPUT:             Report "output"             "--output"             "LODE_OUTPUT"             "text"  Open
     INTERVAL:           Report "interval"           "--report-interval"    "LODE_REPORT_INTERVAL"    "10s"   Open
     LOG_FILE:           Report "log_file"           "--log-file"           "LODE_LOG_FILE"           ""      Open

@@ -57,7 +57,7 @@ fn nothing_given_is_practice_with_all_cpus() {
     let settings = settings("mine", &[]);
     assert!(settings.pools.is_empty());
     assert_eq!(settings.cpu.threads, None);
-    assert_eq!(settings.cpu.priority, Some(2));
+    assert_eq!((settings.cpu.priority, settings.cpu.limit), (Some(2), 100));
     assert!(!settings.limits.is_bounded());
     assert_eq!(settings.report.output, OutputFormat::Text);
     assert_eq!(settings.report.interval, Duration::from_secs(10));
@@ -67,7 +67,7 @@ fn nothing_given_is_practice_with_all_cpus() {
 #[test]
 fn flags_become_typed_settings() {
     let MineSettings { pools, cpu, limits, report } = settings(
-        "-o stratum+ssl://al:p%40ss@[2001:db8::1]:443 -t 0 --cpu-affinity 0x5 --cpu-priority 3 --isa -avx512 \
+        "-o stratum+ssl://al:p%40ss@[2001:db8::1]:443 -t 0 --cpu-affinity 0x5 --cpu-priority 3 --cpu-limit 25% --isa -avx512 \
          --shares 7 --time-limit 1h30m --retry-pause 5 --proxy socks5://u:p@127.0.0.1:9050 --output json -vv \
          --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
         &[],
@@ -81,6 +81,7 @@ fn flags_become_typed_settings() {
     assert_eq!(pool.suggest_difficulty, Some(0.001));
     assert_eq!(pool.retry_pause, Duration::from_secs(5));
     assert_eq!((cpu.threads, cpu.affinity, cpu.priority), (Some(0), Some(vec![0, 2]), Some(3)));
+    assert_eq!(cpu.limit, 25);
     assert_eq!(cpu.isa.as_deref(), Some("-avx512"));
     assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
     assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));

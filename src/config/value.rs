@@ -30,6 +30,9 @@ pub enum ValueError {
         /// The most.
         max: u64,
     },
+    /// No share of the time that can be used.
+    #[error("not a whole percentage from 1% to 100%")]
+    Percent,
     /// No finite number above zero.
     #[error("not a difficulty")]
     Difficulty,
@@ -104,6 +107,12 @@ pub(super) fn threads(text: &str) -> Result<Option<usize>, ValueError> {
 /// A priority: 0 gives way to everything, 5 is that of other programs.
 pub(super) fn priority(text: &str) -> Result<u8, ValueError> {
     Ok(whole(text, 0, 5)? as u8)
+}
+
+/// A share in percent, with or without its sign.
+pub(super) fn percent(text: &str) -> Result<u8, ValueError> {
+    let number = text.trim().trim_end_matches('%').trim_end();
+    whole(number, 1, 100).map(|percent| percent as u8).map_err(|_| ValueError::Percent)
 }
 
 /// Shares to stop after.

@@ -75,10 +75,23 @@ impl HashBackend for Talker {
 
 /// A driver of these devices whose only pool refuses to talk.
 fn driver(devices: Vec<Box<dyn HashBackend>>) -> Driver {
+    expecting(at_once(devices))
+}
+
+fn at_once(devices: Vec<Box<dyn HashBackend>>) -> Arrivals {
+    let (sender, arrivals) = mpsc::channel(4);
+    for device in devices {
+        assert!(sender.try_send(device).is_ok());
+    }
+    arrivals
+}
+
+/// The same for devices that are still to come.
+fn expecting(arrivals: Arrivals) -> Driver {
     let bus = Bus::default();
     let url = PoolUrl { tls: false, host: "127.0.0.1".to_owned(), port: 1 };
     let pools = Pools::start(vec![PoolSettings::new(url, "me")], &bus).unwrap();
-    Driver::new(devices, pools, bus, RunLimits::default(), Duration::from_secs(60))
+    Driver::new(arrivals, pools, bus, RunLimits::default(), Duration::from_secs(60))
 }
 
 #[tokio::test]
@@ -86,6 +99,17 @@ async fn without_a_device_there_is_nothing_to_wait_for() {
     let (_stop, stopped) = mpsc::channel(1);
     let end = driver(Vec::new()).run(stopped).await;
     assert_eq!((end.reason, end.had_job), (EndReason::NoDevice, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_is_still_being_made_ready_is_waited_for() {
+    let (sender, arrivals) = mpsc::channel(1);
+    let (_stop, stopped) = mpsc::channel(1);
+    let run = tokio::spawn(expecting(arrivals).run(stopped));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!run.is_finished());
+    drop(sender);
+    assert_eq!(run.await.unwrap().reason, EndReason::NoDevice);
 }
 
 #[tokio::test]
@@ -111,7 +135,7 @@ async fn the_final_account_waits_for_what_the_devices_did_last() {
     let mut events = bus.subscribe();
     let pools = Pools::start(vec![crate::practice::start().await.unwrap()], &bus).unwrap();
     let devices: Vec<Box<dyn HashBackend>> = vec![Box::new(Terse { began })];
-    let driver = Driver::new(devices, pools, bus, RunLimits::default(), Duration::from_secs(60));
+    let driver = Driver::new(at_once(devices), pools, bus, RunLimits::default(), Duration::from_secs(60));
     std::thread::spawn(move || {
         begun.recv().unwrap();
         stop.blocking_send(EndReason::Terminated).unwrap();

@@ -89,6 +89,7 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
     let right = match problem {
         ValueError::Whole { min, max: u64::MAX } => format!("a whole number from {min} up"),
         ValueError::Whole { min, max } => format!("a whole number from {min} to {max}"),
+        ValueError::Percent => "a whole percentage from 1% to 100%".to_owned(),
         ValueError::Difficulty => "a number above 0, like 1024 or 0.5".to_owned(),
         ValueError::Duration => "seconds, or a time like 90s, 10m or 1h30m".to_owned(),
         ValueError::DurationRange { .. } => "a time within these bounds, like 30s or 10m".to_owned(),

@@ -4,11 +4,13 @@ use std::io::ErrorKind;
 
 use miner_core::backend::BackendError;
 use miner_core::cpu::CpuError;
-use miner_core::sha256d::{IsaError, SelfTestError};
+use miner_core::sha256d::IsaError;
 use practice_pool::PoolError;
 
 use super::{Exit, Explain, Explanation, file_advice};
 use crate::bench::{BenchError, ChartError, FileError};
+use crate::cpu::SetupError as CpuSetupError;
+use crate::cpu::choice::NoKernel;
 use crate::logging::LogError;
 use crate::mine::MineError;
 use crate::pool_server::ServerError;
@@ -24,7 +26,7 @@ impl Explain for BackendError {
                 "it computes wrongly and is not used: undo any overclocking, or try another kernel with --isa portable"
             }
             Self::DeviceLost(_) => "check its cable, power and driver, then start lode again",
-            Self::Thermal(_) => "let it cool, clean its fans, or lower its load (-t, --cpu-priority)",
+            Self::Thermal(_) => "let it cool, clean its fans, or lower its load (-t, --cpu-limit)",
             Self::Os { .. } => {
                 "check the limits and permissions of the user who runs lode; fewer threads (-t) may help"
             }
@@ -45,8 +47,6 @@ impl Explain for MineError {
                 "-t 0 switches the CPU off, and there is no other backend yet",
             ),
             Self::Cpu(error) => error.explain(),
-            Self::Isa(error) => error.explain(),
-            Self::SelfTest(error) => error.explain(),
             Self::Practice(error) => error.explain(),
             Self::Pool(error) => error.explain(),
             Self::Report(error) => error.explain(),
@@ -55,10 +55,21 @@ impl Explain for MineError {
     }
 }
 
+impl Explain for CpuSetupError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::Cpu(error) => error.explain(),
+            Self::Isa(error) => error.explain(),
+            Self::NoKernel(error) => error.explain(),
+        }
+    }
+}
+
 impl Explain for CpuError {
     fn explain(&self) -> Explanation {
         let advice = match self {
             Self::TooManyThreads(_) => "give -t a number of threads, by default one for each logical CPU",
+            Self::Limit(_) => "give --cpu-limit a percentage, like 50%",
             Self::NoAffinity | Self::NotAllowed { .. } => {
                 "give --cpu-affinity numbers from that list, like 0-3,5"
             }
@@ -76,7 +87,7 @@ impl Explain for IsaError {
     }
 }
 
-impl Explain for SelfTestError {
+impl Explain for NoKernel {
     fn explain(&self) -> Explanation {
         let advice = "this machine computes wrongly: undo any overclocking, or try another kernel with --isa";
         Explanation::new(self, Exit::NoDevice, advice)

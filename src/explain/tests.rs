@@ -56,7 +56,7 @@ fn of_devices() -> Vec<Box<dyn Explain>> {
 
 fn of_settings() -> Vec<Box<dyn Explain>> {
     vec![
-        Box::new(MineError::Cpu(CpuError::NotAllowed { cpu: 9, allowed: vec![0] })),
+        Box::new(MineError::Cpu(CpuError::NotAllowed { cpu: 9, allowed: vec![0] }.into())),
         Box::new(CpuError::TooManyThreads(9)),
         Box::new(CpuError::NoAffinity),
     ]

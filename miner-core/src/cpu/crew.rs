@@ -4,26 +4,27 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{ChunkHook, MAX_VERSIONS, STEP};
+use super::duty::DutyCycle;
+use super::{ChunkHook, Kernels, MAX_VERSIONS, STEP, os};
 use crate::backend::{
     BackendError, BackendEvent, BackendPort, EventSink, GenerationGate, Health, HealthState,
 };
-use crate::sha256d::{Isa, Prepared};
+use crate::sha256d::Prepared;
 use crate::share::Candidate;
 use crate::types::HashCount;
 use crate::work::WorkUnit;
 
 /// How long a chunk should take: a move of the gate is noticed after no more.
-const CHUNK: Duration = Duration::from_micros(500);
+const CHUNK: Duration = Duration::from_micros(250);
 
 /// Time between two reports of a unit's progress.
 const REPORT: Duration = Duration::from_millis(300);
 
-/// How often the feeding thread looks whether the crew has failed.
+/// How often the feeding thread looks for itself, for it is not woken when the crew has failed.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Panics after which the backend ends.
@@ -31,18 +32,26 @@ const MAX_PANICS: usize = 10;
 
 /// What all hashing threads share.
 pub(super) struct Crew {
-    isa: Isa,
+    kernels: Kernels,
+    /// The most CPU time of a thread, in percent.
+    limit: u8,
     hook: Option<ChunkHook>,
     gate: GenerationGate,
     events: Arc<dyn EventSink>,
     born: Instant,
-    /// Units not yet used up, the oldest first: the running one and those that wait. Their number is bounded by credit.
-    queue: Mutex<VecDeque<Arc<Running>>>,
+    queue: Mutex<Queue>,
     /// The queue has grown, or the crew is to stop.
     changed: Condvar,
     stopped: AtomicBool,
     panics: AtomicUsize,
     failure: Mutex<Option<BackendError>>,
+}
+
+/// Where units come in and wait.
+struct Queue {
+    port: BackendPort,
+    /// Units not yet used up, the oldest first: the running one and those that wait. Their number is bounded by credit.
+    units: VecDeque<Arc<Running>>,
 }
 
 /// A unit that threads work on. Whoever lets go of the last reference reports it finished.
@@ -59,15 +68,26 @@ struct Running {
     reported: AtomicU64,
 }
 
+/// A hashing thread's own.
+struct Worker {
+    index: usize,
+    /// The size of its next chunk in hashes.
+    chunk: u64,
+    /// Time spent in chunks.
+    busy: Duration,
+    duty: DutyCycle,
+}
+
 impl Crew {
-    pub(super) fn new(isa: Isa, hook: Option<ChunkHook>, port: &BackendPort) -> Self {
+    pub(super) fn new(kernels: Kernels, limit: u8, hook: Option<ChunkHook>, port: BackendPort) -> Self {
         Self {
-            isa,
+            kernels,
+            limit,
             hook,
             gate: port.gate().clone(),
             events: Arc::clone(port.events()),
             born: Instant::now(),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { port, units: VecDeque::new() }),
             changed: Condvar::new(),
             stopped: AtomicBool::new(false),
             panics: AtomicUsize::new(0),
@@ -75,27 +95,43 @@ impl Crew {
         }
     }
 
-    /// Takes units in until the port closes or the crew fails, then stops the crew.
-    pub(super) fn feed(&self, port: &BackendPort) {
+    /// Keeps the queue filled until the port closes or the crew fails, then stops the crew.
+    ///
+    /// A thread that runs out of work looks into the port itself, so that nobody waits for this one, which the system may
+    /// keep off the CPUs for some milliseconds while they hash. This one is for when all of them wait, and for the end.
+    pub(super) fn feed(&self) {
+        let feeder = std::thread::current();
+        self.queue().port.set_waker(move || feeder.unpark());
         while !self.stopped.load(Relaxed) {
-            match port.next_unit_timeout(LOOK) {
-                Ok(unit) => {
-                    let running = Arc::new(Running::new(unit, self.micros(Instant::now())));
-                    self.queue().push_back(running);
-                    self.changed.notify_all();
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            if !self.take_in(&mut self.queue()) {
+                break;
             }
+            std::thread::park_timeout(LOOK);
         }
         self.stop();
     }
 
+    /// Moves units from the port to the queue; `false`: it is closed, and all that it held is in the queue.
+    fn take_in(&self, queue: &mut Queue) -> bool {
+        loop {
+            match queue.port.try_next_unit() {
+                Ok(unit) => {
+                    queue.units.push_back(Arc::new(Running::new(unit, self.micros(Instant::now()))));
+                    self.changed.notify_all();
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
     /// The life of hashing thread `index`.
     pub(super) fn work(&self, index: usize) {
-        let mut chunk = STEP;
+        let used = os::cpu_time().unwrap_or_default();
+        let duty = DutyCycle::new(self.limit, Instant::now() - self.born, used);
+        let mut worker = Worker { index, chunk: STEP, busy: Duration::ZERO, duty };
         while let Some(running) = self.join() {
-            let search = AssertUnwindSafe(|| self.search(index, &running, &mut chunk));
+            let search = AssertUnwindSafe(|| self.search(&mut worker, &running));
             if let Err(panic) = catch_unwind(search) {
                 running.give_up();
                 self.on_panic(index, &*panic);
@@ -112,7 +148,7 @@ impl Crew {
 
     /// The end, when all threads have gone.
     pub(super) fn end(self) -> Result<(), BackendError> {
-        let left = std::mem::take(&mut *self.queue());
+        let left = std::mem::take(&mut self.queue().units);
         left.into_iter().filter_map(Arc::into_inner).for_each(|running| self.finish(&running));
         lock(&self.failure).take().map_or(Ok(()), Err)
     }
@@ -124,7 +160,10 @@ impl Crew {
             if self.stopped.load(Relaxed) {
                 return None;
             }
-            if let Some(running) = queue.front() {
+            if queue.units.is_empty() {
+                self.take_in(&mut queue);
+            }
+            if let Some(running) = queue.units.front() {
                 return Some(Arc::clone(running));
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -134,8 +173,8 @@ impl Crew {
     /// Nothing is left to claim of this unit. The last thread to find out reports it.
     fn leave(&self, running: Arc<Running>) {
         let mut queue = self.queue();
-        if queue.front().is_some_and(|front| Arc::ptr_eq(front, &running)) {
-            queue.pop_front();
+        if queue.units.front().is_some_and(|front| Arc::ptr_eq(front, &running)) {
+            queue.units.pop_front();
         }
         drop(queue);
         if let Some(running) = Arc::into_inner(running) {
@@ -144,28 +183,55 @@ impl Crew {
     }
 
     /// Claims and searches chunks until the unit is used up or worthless.
-    fn search(&self, index: usize, running: &Running, chunk: &mut u64) {
+    fn search(&self, worker: &mut Worker, running: &Running) {
         let Running { unit, headers, .. } = running;
-        let versions = headers.len() as u64;
-        let limit = unit.report_target.high_word();
         let mut hits = Vec::new();
         let mut start = Instant::now();
         while !self.stopped.load(Relaxed) && !self.gate.is_stale(unit.generation) {
-            let Some((first, nonces)) = running.claim(chunk.div_ceil(versions).next_multiple_of(STEP)) else {
+            let Some((first, nonces)) = running.claim(self.nonces(worker.chunk, headers.len())) else {
                 return;
             };
             if let Some(hook) = &self.hook {
-                hook(index, unit);
+                hook(worker.index, unit);
             }
-            self.isa.scan_versions(headers, first, nonces, limit, &mut hits);
+            self.scan(running, first, nonces, &mut hits);
             hits.drain(..).for_each(|(header, nonce)| self.on_hit(running, header, nonce));
-            running.unreported.fetch_add(nonces * versions, Relaxed);
+            let hashes = nonces * headers.len() as u64;
+            running.unreported.fetch_add(hashes, Relaxed);
 
             let end = Instant::now();
-            *chunk = paced(*chunk, nonces * versions, end - start);
-            start = end;
+            worker.chunk = paced(worker.chunk, hashes, end - start);
+            worker.busy += end - start;
             self.report_if_due(running, end);
+            start = if self.rest(worker, end) { Instant::now() } else { end };
         }
+    }
+
+    /// Nonces in a chunk of about `hashes`: whole vectors, so that none ends in the portable kernel.
+    fn nonces(&self, hashes: u64, versions: usize) -> u64 {
+        hashes.div_ceil(versions as u64).next_multiple_of(self.kernels.isa_for(versions).lanes().into())
+    }
+
+    fn scan(&self, running: &Running, first: u32, nonces: u64, hits: &mut Vec<(u32, u32)>) {
+        let Running { unit, headers, .. } = running;
+        let (isa, limit) = (self.kernels.isa_for(headers.len()), unit.report_target.high_word());
+        if let [header] = &headers[..] {
+            let mut plain = Vec::new();
+            isa.scan(header, first, nonces, limit, &mut plain);
+            hits.extend(plain.into_iter().map(|nonce| (0, nonce)));
+        } else {
+            isa.scan_versions(headers, first, nonces, limit, hits);
+        }
+    }
+
+    /// Sleeps if the limit asks for it.
+    fn rest(&self, worker: &mut Worker, now: Instant) -> bool {
+        if self.limit >= 100 {
+            return false;
+        }
+        let used = os::cpu_time().unwrap_or(worker.busy);
+        let pause = worker.duty.pause(now - self.born, used);
+        pause.map(std::thread::sleep).is_some()
     }
 
     /// `high_word` lets a little more pass than the target does.
@@ -222,7 +288,7 @@ impl Crew {
         self.changed.notify_all();
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Arc<Running>>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
     }
 

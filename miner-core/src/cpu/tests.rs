@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::backend::contract_tests::{self, Rig, hits};
 use crate::backend::{BackendError, HealthState};
-use crate::sha256d::IsaChoice;
+use crate::sha256d::{Isa, IsaChoice};
 use crate::types::{Generation, WorkId};
 use crate::work::NonceRange;
 
@@ -176,6 +176,10 @@ fn threads_stay_where_they_are_pinned() {
 fn settings_that_cannot_be_had_are_explained() {
     let refused = |config| CpuBackend::new(config, any_kernel()).err().unwrap().to_string();
     assert_eq!(refused(config(5000)), "5000 hashing threads; at most 4096 are possible");
+    for limit in [0, 101] {
+        let wanted = format!("a CPU limit of {limit} %; 1 to 100 % are possible");
+        assert_eq!(refused(CpuConfig { limit, ..config(1) }), wanted);
+    }
     if let Some(allowed) = allowed_cpus() {
         assert_eq!(
             refused(CpuConfig { affinity: Some(vec![allowed[0], 1 << 40]), ..config(1) }),
@@ -193,16 +197,134 @@ fn the_info_tells_what_a_person_wants_to_know() {
     assert_eq!(info.expected, HashRate(6e6));
     let info = CpuBackend::new(config(1), kernel).unwrap().info();
     assert_eq!(&*info.name, "CPU, 1 thread, portable");
+    let limited = CpuConfig { limit: 25, ..config(2) };
+    let info = CpuBackend::new(limited, kernel).unwrap().info();
+    assert_eq!(&*info.name, "CPU, 2 threads, portable, at most 25 % of the time");
+    assert_eq!(info.expected, HashRate(1e6));
 }
 
 #[test]
 fn the_kernel_chosen_is_one_of_those_asked_for_and_was_measured() {
-    for &isa in kernels().candidates() {
-        let chosen = choose(&IsaChoice::parse(isa.name()).unwrap()).unwrap();
-        assert_eq!(chosen.isa, isa);
-        assert!(chosen.rate.0 > 0.0);
-    }
+    let Kernels { plain, rolled } = choose(&kernels()).unwrap();
+    assert!(kernels().candidates().contains(&plain.isa) && plain.rate.0 > 0.0);
+    assert!(rolled.is_none_or(|rolled| rolled.isa.versions() > 1 && rolled.rate.0 > plain.rate.0));
     let rates = measure(kernels().candidates());
     assert_eq!(rates.iter().map(|kernel| kernel.isa).collect::<Vec<_>>(), kernels().candidates());
-    assert!(choose(&kernels()).unwrap().rate.0 > 0.0);
+    for KernelRates { isa, plain, rolled } in rates {
+        assert!(plain.0 > 0.0);
+        assert_eq!(rolled.is_some_and(|rate| rate.0 > 0.0), isa.versions() > 1, "{isa}");
+    }
+}
+
+#[test]
+fn each_form_is_for_the_kernel_that_is_fastest_in_it() {
+    let isas = Isa::available();
+    let (first, second) = (isas[0], *isas.last().unwrap());
+    let rates = |isa, plain, rolled: Option<f64>| KernelRates {
+        isa,
+        plain: HashRate(plain),
+        rolled: rolled.map(HashRate),
+    };
+    let fastest = |rates: &[KernelRates]| {
+        let Kernels { plain, rolled } = Kernels::fastest(rates)?;
+        Some((plain.isa, plain.rate.0, rolled.map(|rolled| (rolled.isa, rolled.rate.0))))
+    };
+    assert_eq!(fastest(&[]), None);
+    let (slow, fast) = (rates(first, 3.0, Some(9.0)), rates(second, 7.0, Some(8.0)));
+    assert_eq!(fastest(&[slow, fast]), Some((second, 7.0, Some((first, 9.0)))));
+    let fast = rates(second, 10.0, None);
+    assert_eq!(fastest(&[slow, fast]), Some((second, 10.0, None)), "what is no faster is not worth rolling");
+}
+
+#[test]
+fn two_cpus_are_measured_together_and_alone() {
+    let Some(allowed) = allowed_cpus() else { return };
+    let pair = [allowed[0], *allowed.last().unwrap()];
+    let gain = measure_siblings(any_kernel().isa, pair).unwrap();
+    assert!(gain > 0.0 && gain.is_finite(), "{gain}");
+    assert!(measure_siblings(any_kernel().isa, [allowed[0], 1023]).is_err());
+}
+
+/// A backend that takes several versions where it is asked to.
+fn rolling(versions: Isa) -> Kernels {
+    Kernels { plain: any_kernel(), rolled: Some(kernel(versions)) }
+}
+
+#[test]
+fn units_are_asked_for_in_the_form_that_is_fastest() {
+    let versions = |kernels: Kernels| match CpuBackend::new(config(1), kernels).unwrap().info().granularity {
+        Granularity::Nonces { versions, .. } => versions,
+        other => panic!("{other:?}"),
+    };
+    for &isa in kernels().candidates() {
+        assert_eq!(versions(kernel(isa).into()), 1);
+        assert_eq!(versions(rolling(isa)), isa.versions());
+        assert!(isa.versions() <= MAX_VERSIONS, "{isa}");
+    }
+}
+
+#[test]
+fn one_version_runs_plain_and_several_run_in_the_kernel_for_them() {
+    let isas = kernels();
+    let (plain, rolled) = (isas.candidates()[0], *isas.candidates().last().unwrap());
+    let both = Kernels { plain: kernel(plain), rolled: Some(kernel(rolled)) };
+    let mut rig = Rig::new(Box::new(CpuBackend::new(config(2), both).unwrap()));
+    for (id, versions) in (0..).zip([1, 2, 3, 16, 1, MAX_VERSIONS]) {
+        let unit =
+            rig.unit(id, NonceRange { start: u32::MAX - 4 * STEP as u32 + 1, len: 4 * STEP }, versions);
+        let (size, mut wanted) = (unit.size(), hits(&unit));
+        rig.feed(unit);
+        let mut work = rig.finish(WorkId(id));
+        assert_eq!(work.hashes, size);
+        wanted.sort_by_key(|hit| (hit.version, hit.nonce));
+        work.hits.sort_by_key(|hit| (hit.version, hit.nonce));
+        assert_eq!(work.hits, wanted);
+    }
+    rig.close();
+    assert_eq!([1, 2, 64].map(|versions| both.isa_for(versions)), [plain, rolled, rolled]);
+}
+
+#[test]
+fn the_contract_holds_under_a_limit() {
+    let limited = CpuConfig { limit: 50, ..config(2) };
+    contract_tests::check(&|| Box::new(CpuBackend::new(limited.clone(), any_kernel()).unwrap()));
+}
+
+#[test]
+fn threads_get_the_priority_asked_for() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    for (priority, policy, nice) in [(Priority::Idle, 5, None), (Priority::Nice(15), 0, Some(15))] {
+        let seen: Arc<Mutex<Vec<(u32, i32)>>> = Arc::default();
+        let notes = Arc::clone(&seen);
+        let hook: ChunkHook = Arc::new(move |_, _| notes.lock().unwrap().push(policy_and_nice()));
+        let config = CpuConfig { priority, ..config(1) };
+        let mut rig =
+            Rig::new(Box::new(CpuBackend::new(config, any_kernel()).unwrap().with_chunk_hook(hook)));
+        let unit = rig.unit(0, NonceRange { start: 0, len: 1 << 12 }, 1);
+        rig.feed(unit);
+        rig.finish(WorkId(0));
+        rig.close();
+        let seen = seen.lock().unwrap();
+        assert!(!seen.is_empty());
+        for &(is_policy, is_nice) in &*seen {
+            assert_eq!(is_policy, policy, "{priority:?}");
+            assert!(nice.is_none_or(|nice| is_nice >= nice), "{priority:?}: nice {is_nice}");
+        }
+    }
+}
+
+/// Policy and niceness of the calling thread: fields 41 and 19 of proc_pid_stat(5), counted from its name on.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "the system tells it in a file")]
+fn policy_and_nice() -> (u32, i32) {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    (fields[41 - 3].parse().unwrap(), fields[19 - 3].parse().unwrap())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn policy_and_nice() -> (u32, i32) {
+    (0, 0)
 }

@@ -75,7 +75,11 @@ impl Lode {
                 command.env_remove(name);
             }
         }
-        command.env("HOME", std::env::temp_dir()).env_remove("XDG_CONFIG_HOME").env("NO_COLOR", "1");
+        command
+            .env("HOME", std::env::temp_dir())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_CACHE_HOME")
+            .env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let output = Arc::new(Output::default());
@@ -143,6 +147,19 @@ impl Lode {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).and_then(|peak| peak.parse().ok());
         peak.expect("Linux tells the peak of each process")
+    }
+
+    /// The CPU time of its hashing threads so far.
+    pub fn hashing_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        // Fields 14 and 15 of proc_pid_stat(5), counted from the name on, in hundredths of a second.
+        let ticks = |stat: String| {
+            let (name, rest) = stat.rsplit_once(')')?;
+            let field = |number: usize| rest.split_whitespace().nth(number - 3)?.parse::<u64>().ok();
+            name.contains("(hash-").then_some(field(14)? + field(15)?)
+        };
+        Duration::from_millis(10 * stats.filter_map(ticks).sum::<u64>())
     }
 
     /// Sends a signal and waits for the end.

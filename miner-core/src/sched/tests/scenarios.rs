@@ -518,6 +518,32 @@ fn a_measured_rate_replaces_the_guess_and_is_told_once() {
 }
 
 #[test]
+fn units_of_several_versions_last_about_a_second_and_shrink_to_one_without_consent() {
+    let mut desk = Desk::new();
+    desk.backend(CPU, BackendEvent::Gone(Ok(())));
+    desk.input(Input::BackendUp(CPU, Arc::new(info(Granularity::Nonces { step: 64, versions: 64 }, 6e7))));
+    desk.source(SOURCE, SourceEvent::Up);
+    let mut running = Vec::new();
+    for (mask, versions) in [(0x1fff_e000, 64), (0x0001_e000, 16), (0x0000_2000, 2), (0, 1)] {
+        desk.job(SOURCE, |job| {
+            job.version_mask = VersionMask(mask);
+            job.prev.0[0] = versions;
+            job.clean = true;
+        });
+        let unit = desk.unit();
+        assert_eq!(unit.versions.count, u32::from(versions), "{mask:x}");
+        // The first units are short: a fifth of a second.
+        let seconds = unit.size() as f64 / 6e7;
+        assert!((0.2..0.201).contains(&seconds), "{mask:x}: {seconds} s");
+        let header = unit.version_at(unit.versions.first + unit.versions.count - 1);
+        assert_eq!(header & !mask, unit.job.version, "{mask:x}");
+        for stale in std::mem::replace(&mut running, vec![unit.id, WorkId(unit.id.0 + 1)]) {
+            desk.backend(CPU, BackendEvent::Progress { work: stale, hashes: 0, finished: true });
+        }
+    }
+}
+
+#[test]
 fn a_unit_that_would_last_too_long_is_cut_short_where_there_is_plenty() {
     let mut desk = Desk::new();
     desk.backend(CPU, BackendEvent::Gone(Ok(())));

@@ -331,3 +331,37 @@ proptest! {
         prop_assert_eq!(model.space.remaining(), 0, "all of it is leased or given up");
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn units_are_as_wide_as_kernel_and_mask_allow_and_never_overlap(
+        mask in 0u32..1 << 16,
+        versions in 0u32..=6,
+        kernels in proptest::collection::vec((0usize..3, 1u64..1 << 36), 1..60),
+    ) {
+        let mask = mask << 13;
+        let mut model = Model::new(job(4, mask, 0));
+        let all = 1 << mask.count_ones();
+        let wide = 1 << versions;
+        // The same kernel before and after a restart, and another beside it that takes one version at a time.
+        let devices = [wide, wide, 1].map(|versions| Granularity::Nonces { step: 64, versions });
+        for (device, want) in kernels {
+            let Granularity::Nonces { versions, .. } = devices[device] else { unreachable!() };
+            let lease = model.space.lease(model.now, want.into(), devices[device]).expect("there is plenty");
+            for index in lease.versions.first..lease.versions.first + lease.versions.count {
+                let version = lease.rollable.version_at(0x2000_0000, index);
+                prop_assert_eq!(version & !mask, 0x2000_0000);
+                model.take((lease.ntime, lease.extranonce2.value, version), lease.nonces);
+            }
+            prop_assert_eq!(lease.versions.count, versions.min(all));
+            // About what was wanted: rounded up to whole steps, or half of what is left of a run.
+            let step = 64 * u128::from(lease.versions.count);
+            let rest = u128::from(lease.nonces.start) + u128::from(lease.nonces.len) == 1 << 32;
+            prop_assert!(lease.size() < u128::from(want) + step, "{:?} for {}", lease, want);
+            let cut = lease.size() < u128::from(want);
+            prop_assert!(!cut || rest || 2 * lease.size() + step > u128::from(want), "{:?} for {}", lease, want);
+        }
+    }
+}
