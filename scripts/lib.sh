@@ -70,4 +70,11 @@ install_package() {
 # debian PROGRAM PACKAGE: succeeds when the program is there, or could be installed from the Debian package.
 debian() { have "$1" || { install_package "$2" && have "$1"; }; }
 
+# Succeeds when Mesa's Vulkan driver for CPUs is there, or could be installed: a GPU for tests.
+software_gpu() {
+    compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null && return 0
+    install_package mesa-vulkan-drivers libvulkan1
+    compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null
+}
+
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }

@@ -14,7 +14,7 @@ mod isa;
 mod lanes;
 mod portable;
 mod prepared;
-mod scalar;
+pub mod scalar;
 mod selftest;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -1,0 +1,195 @@
+//! A GPU as a [`HashBackend`]: on its own thread, with its own device, recovered when that is lost.
+
+mod session;
+mod work;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use miner_core::backend::{
+    BackendError, BackendEvent, BackendInfo, BackendKind, BackendPort, HashBackend, Health, HealthState,
+};
+use miner_core::types::HashRate;
+use miner_core::work::Granularity;
+
+use crate::adapter::Gpu;
+use crate::error::GpuError;
+use crate::pace::Intensity;
+use crate::tuner::{Tuning, TuningCache};
+use session::Session;
+use work::Work;
+
+/// Nonces are leased in multiples of this: whole workgroups of every kernel.
+const STEP: u64 = 1 << 16;
+
+/// The most versions that a unit may have: whole groups for every kernel.
+const MAX_VERSIONS: u32 = 4;
+
+/// The first guess of a rate that was never measured, in hashes a second.
+const FIRST_GUESS: f64 = 1e8;
+
+/// Losses of a device, one soon after the other, after which it is given up.
+const MAX_LOSSES: u32 = 5;
+
+/// A device that worked for so long has recovered from its losses.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How a GPU is to be used.
+#[derive(Clone)]
+pub struct GpuConfig {
+    /// How hard it works.
+    pub intensity: Intensity,
+    /// Where its tuning is remembered; `None` measures at every start.
+    pub cache: Option<TuningCache>,
+    /// The kernels to use, where they are not to be chosen by measurement.
+    pub tuning: Option<Tuning>,
+    /// The pause before a lost device is opened again; it doubles with each loss.
+    pub retry: Duration,
+    /// What is to go wrong: for tests.
+    pub faults: Option<FaultHook>,
+}
+
+impl Default for GpuConfig {
+    fn default() -> Self {
+        Self {
+            intensity: Intensity::NORMAL,
+            cache: None,
+            tuning: None,
+            retry: Duration::from_secs(1),
+            faults: None,
+        }
+    }
+}
+
+impl fmt::Debug for GpuConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { intensity, cache, tuning, retry, faults } = self;
+        f.debug_struct("GpuConfig")
+            .field("intensity", intensity)
+            .field("cache", cache)
+            .field("tuning", tuning)
+            .field("retry", retry)
+            .field("faults", &faults.is_some())
+            .finish()
+    }
+}
+
+/// Says what goes wrong at a step.
+pub type FaultHook = Arc<dyn Fn(Step) -> Fault + Send + Sync>;
+
+/// Where something can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The device was opened.
+    Open,
+    /// A kernel is about to be asked known answers.
+    SelfTest,
+    /// A dispatch was submitted.
+    Submit,
+    /// A dispatch is about to be waited for.
+    Collect,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The device is lost, as a driver loses it.
+    Destroy,
+    /// The device seems to answer no more.
+    Hang,
+}
+
+/// One GPU.
+#[derive(Clone, Debug)]
+pub struct GpuBackend {
+    gpu: Gpu,
+    config: GpuConfig,
+    info: BackendInfo,
+}
+
+impl GpuBackend {
+    /// Sets a GPU up; the device is opened when it runs.
+    pub fn new(gpu: Gpu, mut config: GpuConfig) -> Self {
+        let known = || config.cache.as_ref().and_then(|cache| cache.load(&gpu.facts));
+        config.tuning = config.tuning.or_else(known);
+        let rate = config.tuning.map_or(FIRST_GUESS, |tuning| tuning.rate.0) * config.intensity.duty;
+        let info = BackendInfo {
+            key: gpu.facts.key.as_str().into(),
+            name: gpu.facts.name.as_str().into(),
+            kind: BackendKind::Gpu,
+            granularity: Granularity::Nonces { step: STEP, versions: MAX_VERSIONS },
+            depth: 2,
+            expected: HashRate(rate),
+            counts_hashes: true,
+            report_floor: None,
+        };
+        Self { gpu, config, info }
+    }
+}
+
+impl HashBackend for GpuBackend {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
+        let mut tuning = self.config.tuning;
+        let mut losses = Losses::default();
+        let mut work = Work::new(&port);
+        loop {
+            let started = Instant::now();
+            let Err(error) = self.session(&port, &mut tuning, &mut work) else { return Ok(()) };
+            losses.note(started.elapsed());
+            let last = losses.count >= MAX_LOSSES || matches!(error, GpuError::WrongAnswer { .. });
+            let state = if last { HealthState::Quarantined } else { HealthState::Sick };
+            let health = Health { state, reason: Some(error.to_string().into()), ..Health::default() };
+            port.report(BackendEvent::Health(health));
+            if last {
+                work.abandon();
+                return Err(error.into());
+            }
+            if !work.rest(losses.pause(self.config.retry)) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl GpuBackend {
+    /// From the opening of the device to the end of the port, or of the device.
+    fn session(
+        &self,
+        port: &BackendPort,
+        tuning: &mut Option<Tuning>,
+        work: &mut Work<'_>,
+    ) -> Result<(), GpuError> {
+        let Some(mut session) = Session::open(&self.gpu, &self.config, tuning, work)? else { return Ok(()) };
+        port.report(BackendEvent::Health(Health::default()));
+        let ended = session.run(work);
+        session.give_back(work);
+        if let Err(GpuError::Hang(_)) = ended {
+            session.drop_aside();
+        }
+        ended
+    }
+}
+
+/// Losses of the device that came soon after each other.
+#[derive(Debug, Default)]
+struct Losses {
+    count: u32,
+}
+
+impl Losses {
+    /// Notes a loss after a session of such a length.
+    fn note(&mut self, length: Duration) {
+        self.count = if length >= STEADY { 1 } else { self.count + 1 };
+    }
+
+    fn pause(&self, first: Duration) -> Duration {
+        first * (1 << (self.count.saturating_sub(1)).min(6))
+    }
+}

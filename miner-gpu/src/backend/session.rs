@@ -1,0 +1,158 @@
+//! One device from its opening to its loss: a ring of dispatches.
+
+use std::collections::VecDeque;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::work::{Piece, Work};
+use super::{Fault, GpuConfig, Step};
+use crate::adapter::Gpu;
+use crate::error::GpuError;
+use crate::kernel::{Form, Kernel};
+use crate::pace::Pace;
+use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
+use crate::selftest::selftest;
+use crate::tuner::Tuning;
+
+/// How long a dispatch may take before the device is held to hang: a hundred times its longest target.
+const HANG: Duration = Duration::from_secs(10);
+
+/// How long an idle session waits for a unit before it looks again whether its device is there.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A device, its kernels compiled and tested.
+pub(super) struct Session<'a> {
+    config: &'a GpuConfig,
+    device: Device,
+    single: Pipeline,
+    several: Option<Pipeline>,
+    idle: Vec<Slot>,
+    running: VecDeque<Running>,
+    pace: Pace,
+    /// When the last dispatch ended.
+    last: Instant,
+}
+
+struct Running {
+    piece: Piece,
+    slot: Slot,
+    /// How many headers it searches at once.
+    headers: u64,
+    submitted: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the device, chooses kernels for it unless that is done, and asks them known answers. `None`: the port
+    /// closed meanwhile.
+    pub(super) fn open(
+        gpu: &Gpu,
+        config: &'a GpuConfig,
+        tuning: &mut Option<Tuning>,
+        work: &mut Work<'_>,
+    ) -> Result<Option<Self>, GpuError> {
+        let device = Device::open(gpu)?;
+        config.meet(Step::Open, &device)?;
+        if tuning.is_none() {
+            *tuning = Tuning::measure(&device, &mut || work.take_in())?;
+            if let (Some(tuning), Some(cache)) = (*tuning, &config.cache) {
+                cache.save(&gpu.facts, tuning);
+            }
+        }
+        let Some(tuning) = *tuning else { return Ok(None) };
+        let mut slots: Vec<Slot> = (0..config.intensity.depth()).map(|_| device.slot()).collect();
+        let compile = |form: Form, slots: &mut Vec<Slot>| {
+            let pipeline = device.compile(form)?;
+            config.meet(Step::SelfTest, &device)?;
+            selftest(&device, &pipeline, &mut slots[0]).map(|()| pipeline)
+        };
+        let single = compile(tuning.single, &mut slots)?;
+        let several = tuning.several.map(|form| compile(form, &mut slots)).transpose()?;
+        // An eighth of the target: the first guess may be wrong, and each dispatch corrects it.
+        let hashes = tuning.rate.hashes_in(config.intensity.target) / 8.0;
+        let pace = Pace::new(&config.intensity, hashes as u64);
+        work.use_kernels(&single.kernel, several.as_ref().map(|several| &several.kernel));
+        let (running, last) = (VecDeque::new(), Instant::now());
+        Ok(Some(Self { config, device, single, several, idle: slots, running, pace, last }))
+    }
+
+    /// Searches until the port closes, or the device fails.
+    pub(super) fn run(&mut self, work: &mut Work<'_>) -> Result<(), GpuError> {
+        loop {
+            let open = work.take_in();
+            while open && self.submit_next(work)? {}
+            if !self.running.is_empty() {
+                self.collect_oldest(work)?;
+            } else if !open || !work.wait(LOOK) {
+                return Ok(());
+            } else {
+                self.device.check()?;
+            }
+        }
+    }
+
+    /// Gives the pieces back that were not searched to their end.
+    pub(super) fn give_back(&mut self, work: &mut Work<'_>) {
+        self.running.iter().for_each(|running| work.take_back(running.piece));
+    }
+
+    /// Lets go of a device that does not answer: the driver may wait for it for ever.
+    pub(super) fn drop_aside(self) {
+        let Session { device, single, several, idle, running, .. } = self;
+        let remains = (device, single, several, idle, running);
+        // Without a thread for it, it is dropped here.
+        let _ = thread::Builder::new().name("gpu-drop".to_owned()).spawn(move || drop(remains));
+    }
+
+    /// `false`: the ring is full, or there is nothing to search.
+    fn submit_next(&mut self, work: &mut Work<'_>) -> Result<bool, GpuError> {
+        let Some(mut slot) = self.idle.pop() else { return Ok(false) };
+        let fit = |kernel: &Kernel, nonces| fitting(kernel.form(), nonces);
+        let Some(piece) = work.next_piece(self.pace.hashes(), fit) else {
+            self.idle.push(slot);
+            return Ok(false);
+        };
+        let (group, limit) = work.of(&piece);
+        let pipeline = self.several.as_ref().filter(|_| group.several).unwrap_or(&self.single);
+        let headers = u64::from(pipeline.kernel.form().midstates);
+        let dispatch = Dispatch { first: piece.first, nonces: piece.nonces, limit };
+        self.device.submit(&mut slot, pipeline, &group.words, dispatch);
+        self.running.push_back(Running { piece, slot, headers, submitted: Instant::now() });
+        self.config.meet(Step::Submit, &self.device)?;
+        Ok(true)
+    }
+
+    fn collect_oldest(&mut self, work: &mut Work<'_>) -> Result<(), GpuError> {
+        self.config.meet(Step::Collect, &self.device)?;
+        let Some(oldest) = self.running.front_mut() else { return Ok(()) };
+        let found = self.device.collect(&mut oldest.slot, HANG)?;
+        let Some(Running { piece, slot, headers, submitted }) = self.running.pop_front() else {
+            return Ok(());
+        };
+        // It began when it was submitted, or when the one before it ended.
+        let now = Instant::now();
+        let took = now - submitted.max(self.last);
+        self.last = now;
+        self.pace.note(piece.nonces * headers, took);
+        self.idle.push(slot);
+        work.done(piece, &found);
+        let pause = self.config.intensity.pause(took);
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
+        Ok(())
+    }
+}
+
+impl GpuConfig {
+    /// Asks the hook of tests what goes wrong here.
+    fn meet(&self, step: Step, device: &Device) -> Result<(), GpuError> {
+        match self.faults.as_ref().map(|faults| faults(step)) {
+            None | Some(Fault::None) => Ok(()),
+            Some(Fault::Destroy) => {
+                device.destroy();
+                Ok(())
+            }
+            Some(Fault::Hang) => Err(GpuError::Hang(HANG)),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What goes wrong with a GPU.
+
+use std::time::Duration;
+
+use miner_core::backend::BackendError;
+
+/// Why a GPU cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// The driver opens no device.
+    #[error("cannot be opened: {0}")]
+    Open(String),
+    /// The driver takes no kernel.
+    #[error("its driver refuses the kernel: {0}")]
+    Kernel(String),
+    /// The driver has given the device up.
+    #[error("lost by its driver: {0}")]
+    Lost(String),
+    /// A dispatch does not end.
+    #[error("no answer for {} s", .0.as_secs_f32())]
+    Hang(Duration),
+    /// A known answer was missed.
+    #[error("{case}: expected {expected:x?}, found {found:x?}")]
+    WrongAnswer {
+        /// What was asked.
+        case: String,
+        /// The right nonces, each with the index of its header.
+        expected: Vec<(u32, u32)>,
+        /// Those that were found.
+        found: Vec<(u32, u32)>,
+    },
+}
+
+impl From<GpuError> for BackendError {
+    fn from(error: GpuError) -> Self {
+        match error {
+            GpuError::WrongAnswer { .. } => Self::SelfTest(error.to_string()),
+            _ => Self::DeviceLost(error.to_string()),
+        }
+    }
+}
