@@ -95,6 +95,9 @@ pub struct MineArgs {
     /// What to mine with.
     #[command(flatten)]
     pub cpu: CpuFlags,
+    /// What to mine with besides.
+    #[command(flatten)]
+    pub gpu: GpuFlags,
     /// Stop after N accepted shares
     #[arg(long, value_name = "N", help_heading = "Limits", allow_negative_numbers = true)]
     pub shares: Option<String>,
@@ -168,6 +171,25 @@ pub struct CpuFlags {
     /// Most of the time that each thread hashes, like 50% [default: 100%]
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     pub cpu_limit: Option<String>,
+}
+
+/// Flags about GPUs.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "GPU")]
+pub struct GpuFlags {
+    /// GPUs: all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them [default: all]
+    #[arg(long, value_name = "GPUS", allow_hyphen_values = true)]
+    pub gpu: Option<String>,
+    /// Take software GPUs too: they are slower than the CPU's own kernels, and for tests
+    #[arg(long)]
+    pub gpu_allow_cpu: bool,
+    /// desktop leaves the machine usable, max gives it all to mining; or the milliseconds that work is handed out for
+    /// at once, 1 to 100 [default: normal, 20 ms]
+    #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
+    pub gpu_intensity: Option<String>,
+    /// The intensity of older miners: d, or a number; it is translated, and said
+    #[arg(short = 'I', long, value_name = "N", allow_hyphen_values = true, conflicts_with = "gpu_intensity")]
+    pub intensity: Option<String>,
 }
 
 /// Flags about reports.

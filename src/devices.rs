@@ -7,6 +7,7 @@ use miner_core::types::HashRate;
 use serde::Serialize;
 
 use crate::cpu::{CpuSetup, SetupError};
+use crate::gpu::{self, FoundGpu};
 use crate::machine;
 use crate::report::format;
 use crate::settings::CpuSettings;
@@ -63,6 +64,10 @@ pub struct FoundKernel {
 pub struct Devices {
     /// The devices.
     pub devices: Vec<Found>,
+    /// The GPUs.
+    pub gpus: Vec<FoundGpu>,
+    /// Why there are no GPUs, where there are none.
+    pub no_gpu: Option<String>,
 }
 
 impl Devices {
@@ -80,7 +85,11 @@ impl Devices {
         if let Err(error) = cpu.look() {
             cpu.problems.push(error.to_string());
         }
-        Self { devices: vec![cpu] }
+        let (gpus, no_gpu) = match gpu::list() {
+            Ok(gpus) => (gpus, None),
+            Err(problem) => (Vec::new(), Some(problem.to_string())),
+        };
+        Self { devices: vec![cpu], gpus, no_gpu }
     }
 }
 
@@ -140,6 +149,16 @@ impl fmt::Display for Devices {
                 writeln!(f, "         not usable: {problem}")?;
             }
         }
-        writeln!(f, "GPUs and USB ASICs: this version of lode has no backend for them yet")
+        for (index, gpu) in self.gpus.iter().enumerate() {
+            writeln!(f, "{:8} {}, {} {}", gpu.key, gpu.name, gpu.api, gpu.driver)?;
+            match &gpu.why_not {
+                None => writeln!(f, "         --gpu {index}")?,
+                Some(why) => writeln!(f, "         --gpu {index}: not used, {why}")?,
+            }
+        }
+        if let Some(why) = &self.no_gpu {
+            writeln!(f, "gpu      none: {why}")?;
+        }
+        writeln!(f, "USB ASICs: this version of lode has no backend for them yet")
     }
 }

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod driver;
 pub mod event;
 pub mod explain;
+pub mod gpu;
 pub mod logging;
 pub mod machine;
 pub mod mine;

@@ -11,7 +11,8 @@ use crate::bus::Bus;
 use crate::cpu::{CpuSetup, SetupError as CpuSetupError};
 use crate::driver::{Arrivals, Driver, End};
 use crate::event::{EndReason, EventKind, PoolFacts, StartFacts};
-use crate::explain::Exit;
+use crate::explain::{Exit, Explain, Explanation};
+use crate::gpu::{self, GpuBackends, GpuProblem};
 use crate::pools::{Pools, SetupError};
 use crate::practice;
 use crate::report;
@@ -33,6 +34,9 @@ pub enum MineError {
     /// The CPU cannot mine.
     #[error(transparent)]
     Cpu(#[from] CpuSetupError),
+    /// The GPUs asked for cannot be used, and there is no other device.
+    #[error(transparent)]
+    Gpu(#[from] GpuProblem),
     /// The practice pool cannot start.
     #[error("the practice pool cannot start")]
     Practice(#[from] practice_pool::PoolError),
@@ -66,10 +70,7 @@ pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
 }
 
 async fn mine(settings: MineSettings) -> Result<End, MineError> {
-    if settings.cpu.threads == Some(0) {
-        return Err(MineError::NoDevice);
-    }
-    let cpu = CpuSetup::new(&settings.cpu, false)?;
+    let devices = devices(&settings)?;
     let bus = Bus::default();
     let reporters = report::start(&settings.report, &bus)?;
     let practice = settings.pools.is_empty();
@@ -81,9 +82,9 @@ async fn mine(settings: MineSettings) -> Result<End, MineError> {
     })));
     let stop = signals().map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
     let pools = Pools::start(pools, &bus)?;
-    let (devices, preparing) = prepare(cpu)
-        .map_err(|source| MineError::Os { context: "cannot start a thread for the CPU", source })?;
-    let driver = Driver::new(devices, pools, bus, settings.limits, settings.report.interval);
+    let (arrivals, preparing) = prepare(devices)
+        .map_err(|source| MineError::Os { context: "cannot start a thread for the devices", source })?;
+    let driver = Driver::new(arrivals, pools, bus, settings.limits, settings.report.interval);
     let end = driver.run(stop).await;
     let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
     for reporter in reporters {
@@ -96,13 +97,40 @@ async fn mine(settings: MineSettings) -> Result<End, MineError> {
     Ok(end)
 }
 
-/// Makes the CPU ready beside everything else: kernels may have to be measured while pools are connected to.
-fn prepare(cpu: CpuSetup) -> std::io::Result<(Arrivals, JoinHandle<Result<(), CpuSetupError>>)> {
+/// The devices to mine with.
+struct Devices {
+    gpus: Vec<Box<dyn HashBackend>>,
+    cpu: Option<CpuSetup>,
+}
+
+/// Finds them. What was asked for and can't be had is only said, as long as there is another.
+fn devices(settings: &MineSettings) -> Result<Devices, MineError> {
+    let GpuBackends { list: gpus, problems } = gpu::backends(&settings.gpu);
+    let cpu = match settings.cpu.threads {
+        Some(0) => None,
+        _ => Some(CpuSetup::new(&settings.cpu, !gpus.is_empty())?),
+    };
+    if cpu.is_none() && gpus.is_empty() {
+        return Err(problems.into_iter().next().map_or(MineError::NoDevice, MineError::Gpu));
+    }
+    for problem in problems {
+        let Explanation { what, advice, .. } = problem.explain();
+        tracing::warn!("{what}: {}", advice.unwrap_or_default());
+    }
+    Ok(Devices { gpus, cpu })
+}
+
+/// Makes them ready beside everything else: kernels may have to be measured while pools are connected to.
+fn prepare(devices: Devices) -> std::io::Result<(Arrivals, JoinHandle<Result<(), CpuSetupError>>)> {
     let (sender, arrivals) = mpsc::channel::<Box<dyn HashBackend>>(1);
     let preparing = std::thread::Builder::new().name("prepare".to_owned()).spawn(move || {
-        let backend = cpu.backend()?;
         // Mining may have ended meanwhile.
-        let _ = sender.blocking_send(Box::new(backend));
+        for gpu in devices.gpus {
+            let _ = sender.blocking_send(gpu);
+        }
+        if let Some(cpu) = devices.cpu {
+            let _ = sender.blocking_send(Box::new(cpu.backend()?));
+        }
         Ok(())
     })?;
     Ok((arrivals, preparing))

@@ -15,6 +15,8 @@ pub struct MineSettings {
     pub pools: Vec<PoolSettings>,
     /// The CPU backend.
     pub cpu: CpuSettings,
+    /// The GPU backends.
+    pub gpu: GpuSettings,
     /// When to stop by itself.
     pub limits: RunLimits,
     /// What is reported, and how.
@@ -78,6 +80,52 @@ impl Default for CpuSettings {
     fn default() -> Self {
         Self { threads: None, isa: None, affinity: None, priority: None, limit: 100 }
     }
+}
+
+/// The GPU backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpuSettings {
+    /// Which GPUs to mine with.
+    pub choice: GpuChoice,
+    /// Whether somebody made that choice: then it is told if it comes to nothing.
+    pub asked: bool,
+    /// Whether a GPU that a CPU only plays will do.
+    pub allow_cpu: bool,
+    /// How hard they work.
+    pub intensity: GpuIntensity,
+}
+
+/// Which GPUs to mine with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GpuChoice {
+    /// None.
+    None,
+    /// All that can be used.
+    All,
+    /// These.
+    Some(Vec<GpuPick>),
+}
+
+/// What names a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GpuPick {
+    /// Its place in the list of `lode devices`.
+    Index(usize),
+    /// Its device key, or a part of its name.
+    Name(String),
+}
+
+/// How hard a GPU works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GpuIntensity {
+    /// The machine stays pleasant to work at.
+    Desktop,
+    /// The machine mines.
+    Normal,
+    /// Nothing else matters.
+    Max,
+    /// Work of this length at once.
+    Target(Duration),
 }
 
 /// When to stop by itself.

@@ -97,6 +97,10 @@ fn bad_flags_are_refused_with_what_where_and_what_would_be_right() {
         (&["--cpu-affinity", "0-99999"], &["--cpu-affinity", "0 to 1023"]),
         (&["--cpu-affinity", "0xzz"], &["--cpu-affinity", "0xf"]),
         (&["--cpu-affinity", "0x0"], &["--cpu-affinity", "0-3,5"]),
+        (&["--gpu", "3-1"], &["--gpu is `3-1`", "0,2-3"]),
+        (&["--gpu", "0,"], &["--gpu is `0,`", "lode devices"]),
+        (&["--gpu-intensity", "900"], &["--gpu-intensity is `900`", "1 to 100 milliseconds"]),
+        (&["-I", "extreme"], &["is `extreme`", "-10 to 31"]),
         (&["--cpu-priority", "6"], &["--cpu-priority is `6`", "from 0 to 5"]),
         (&["--cpu-limit", "0"], &["--cpu-limit is `0`", "from 1% to 100%"]),
         (&["--cpu-limit", "101%"], &["--cpu-limit is `101%`", "from 1% to 100%"]),
@@ -211,7 +215,8 @@ fn bad_files_are_refused_with_line_column_and_caret() {
         ),
         ("[cpus]\n", &["unknown part `cpus`", ":1:2", "did you mean `cpu`?"]),
         ("threads = 3\n", &["unknown part `threads`", "it belongs below [cpu]"]),
-        ("[gpu]\nintensity = 9\n", &["unknown part `gpu`", "the parts of the file are"]),
+        ("[asic]\nclock = 9\n", &["unknown part `asic`", "the parts of the file are"]),
+        ("[gpu]\nintensity = 900\n", &["`intensity` is `900`", "1 to 100 milliseconds"]),
         ("[cpu]\nzzz = 3\n", &["unknown key `zzz`", "takes threads, isa, affinity, priority, limit"]),
         ("[cpu]\nthreads = 3\nthreads = 4\n", &["not TOML", "duplicate key", ":3:"]),
         ("[cpu\n", &["not TOML", ":1:5", "1 | [cpu"]),
@@ -437,7 +442,8 @@ fn the_example_is_complete_and_in_force() {
         "log_file",
         "color",
     ];
-    for key in keys.iter().chain(&more) {
+    let gpu = ["devices", "intensity", "allow_cpu"];
+    for key in keys.iter().chain(&more).chain(&gpu) {
         let stands = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
         assert!(example.stdout.lines().any(stands), "the example lacks {key}");
     }
@@ -479,9 +485,17 @@ fn help_and_version_teach() {
     );
     let help = lode(&["mine", "--help"], &[]);
     assert_eq!(help.code, Some(0));
-    for words in
-        ["Pools:", "CPU:", "Limits:", "Reports:", "Examples:", "Exit codes:", "[default: 60s]", "LODE_URL"]
-    {
+    for words in [
+        "Pools:",
+        "CPU:",
+        "GPU:",
+        "Limits:",
+        "Reports:",
+        "Examples:",
+        "Exit codes:",
+        "[default: 60s]",
+        "LODE_URL",
+    ] {
         assert!(help.stdout.contains(words), "no {words:?} in\n{}", help.stdout);
     }
     let version = lode(&["--version"], &[]);

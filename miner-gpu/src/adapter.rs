@@ -98,11 +98,20 @@ impl Gpus {
         let nothing = list.is_empty().then(|| {
             match pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) {
                 Ok(_) => "no driver offers a GPU".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => missing(&error.to_string()),
             }
         });
         Self { list, nothing }
     }
+}
+
+/// What of wgpu's complaint concerns interfaces that this build has and asked for.
+fn missing(complaint: &str) -> String {
+    let (_, reasons) = complaint.split_once("; ").unwrap_or(("", complaint));
+    let idle = ["not requested", "not compiled in"];
+    let reasons: Vec<&str> =
+        reasons.split(", ").filter(|reason| !idle.iter().any(|idle| reason.ends_with(idle))).collect();
+    if reasons.is_empty() { complaint.to_owned() } else { reasons.join(", ") }
 }
 
 fn facts(index: usize, info: &AdapterInfo) -> GpuFacts {
@@ -192,6 +201,16 @@ mod tests {
         for (found, wanted) in cases {
             let infos: Vec<_> = found.iter().map(|&(api, device, pci)| info(api, device, pci)).collect();
             assert_eq!(one_each(&infos.iter().collect::<Vec<_>>()), wanted, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_without_what_was_never_wanted() {
+        let complaint = "No suitable graphics adapter found; noop not requested, vulkan drivers/libraries could not \
+                         be loaded, metal support not compiled in, gl not requested";
+        assert_eq!(missing(complaint), "vulkan drivers/libraries could not be loaded");
+        for other in ["out of memory", "nothing; gl not requested"] {
+            assert_eq!(missing(other), other);
         }
     }
 

@@ -50,17 +50,24 @@ pub fn hint(argument: &str) -> Option<&'static str> {
         "--scrypt" | "--kawpow" | "--randomx" | "--coin" => {
             "lode mines SHA-256d (Bitcoin) and nothing else: leave it out"
         }
-        "-I" | "--intensity" | "--worksize" | "--gpu-platform" | "--gpu-engine" | "--opencl" | "--cuda" => {
-            "this version mines on CPUs only"
+        "--worksize" | "--gpu-threads" | "--vectors" => {
+            "lode measures which kernel suits a GPU, and remembers it: leave it out"
         }
-        "-S" | "--scan-serial" | "--usb" => "this version mines on CPUs only",
+        "--gpu-platform" | "--opencl" | "--cuda" => {
+            "lode uses all GPUs that it can reach; choose among those of `lode devices` with --gpu"
+        }
+        "--gpu-engine" | "--gpu-memclock" | "--gpu-fan" | "--gpu-powertune" => {
+            "lode leaves clocks, fans and power to the driver and its tools"
+        }
+        "-G" | "--disable-gpu" | "--no-gpu" => "use --gpu none",
+        "-S" | "--scan-serial" | "--usb" => "this version mines on CPUs and GPUs only",
         "--api-listen" | "--api-port" | "--api-bind" | "-b" | "--http-port" | "--http-host" => {
             "this version has no API; `--output json` prints everything for programs"
         }
         "--solo" | "--btc-address" | "--coinbase-addr" => "this version mines at pools only",
         "-D" | "--debug" | "-P" | "--protocol-dump" | "--protocol" => "use -v, or -vv for each message",
         "--syslog" => "use --log-file, or run lode under systemd",
-        "--cpu-max-threads-hint" | "--gpu-threads" => "use -t",
+        "--cpu-max-threads-hint" => "use -t",
         "--no-cpu" | "--disable-cpu" => "use -t 0",
         "--bench" => "use `lode bench`",
         "--dry-run" => "use `lode config check`",

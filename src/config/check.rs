@@ -19,9 +19,12 @@ pub fn print(facts: &[Fact]) -> String {
     if pools.is_empty() {
         text.push_str("# no pool: `lode mine` practises with the pool inside it and earns nothing\n\n");
     }
-    for (title, section) in
-        [("[cpu]", Section::Cpu), ("[report]", Section::Report), ("# this run", Section::Run)]
-    {
+    for (title, section) in [
+        ("[cpu]", Section::Cpu),
+        ("[gpu]", Section::Gpu),
+        ("[report]", Section::Report),
+        ("# this run", Section::Run),
+    ] {
         part(&mut text, title, facts.iter().filter(|fact| fact.section == section));
     }
     text.truncate(text.trim_end().len());

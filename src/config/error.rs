@@ -215,6 +215,13 @@ pub enum Notice {
         /// The CPUs that this process may use.
         cpus: usize,
     },
+    /// A measure of older miners, and what it is taken for.
+    OlderIntensity {
+        /// As it was given.
+        given: String,
+        /// The value of `--gpu-intensity`.
+        means: String,
+    },
     /// The practice pool will be open to other machines.
     OpenToOthers {
         /// Where it listens.
@@ -241,6 +248,10 @@ impl std::fmt::Display for Notice {
             }
             Self::ManyThreads { threads, cpus } => {
                 write!(f, "{threads} threads on {cpus} logical CPUs: more threads than CPUs gain nothing")
+            }
+            Self::OlderIntensity { given, means } => {
+                let given = super::shown(given);
+                write!(f, "-I {given} of older miners is taken for --gpu-intensity {means}")
             }
             Self::OpenToOthers { listen } => {
                 write!(

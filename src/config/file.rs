@@ -38,6 +38,8 @@ pub struct ConfigFile {
     pub pools: Vec<(Entries, Option<Spot>)>,
     /// `[cpu]`.
     pub cpu: Entries,
+    /// `[gpu]`.
+    pub gpu: Entries,
     /// `[report]`.
     pub report: Entries,
 }
@@ -95,16 +97,17 @@ impl Reader {
     }
 
     fn root(&mut self, root: &DeTable<'_>) -> ConfigFile {
-        const PARTS: [&str; 3] = ["pool", "cpu", "report"];
+        const PARTS: [&str; 4] = ["pool", "cpu", "gpu", "report"];
         let mut config = ConfigFile::default();
         for (key, value) in root {
             match key.get_ref().as_ref() {
                 "pool" => config.pools = self.pools(value),
                 "cpu" => config.cpu = self.table("[cpu]", Section::Cpu, value),
+                "gpu" => config.gpu = self.table("[gpu]", Section::Gpu, value),
                 "report" => config.report = self.table("[report]", Section::Report, value),
                 other => {
                     let at = self.spot(key.span());
-                    let mut homes = [Section::Pool, Section::Cpu, Section::Report].into_iter();
+                    let mut homes = [Section::Pool, Section::Cpu, Section::Gpu, Section::Report].into_iter();
                     let home = homes.find(|section| keys_of(*section).any(|key| key == other));
                     let (near, known) = (nearest(other, PARTS), PARTS.to_vec());
                     self.errors.push(ConfigError::UnknownKey {

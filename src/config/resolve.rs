@@ -10,14 +10,15 @@ use super::layers::{Fact, Layers};
 use super::origin::Origin;
 use super::pools::{is_world_readable, pools, relative_to_file};
 use super::setting::{
-    AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, INTERVAL, ISA,
-    LEDGER, LIMIT, LISTEN, LOG_FILE, OUTPUT, PASS, PRIORITY, SHARES, Setting, THREADS, TIME_LIMIT,
+    AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, GPU,
+    GPU_ALLOW_CPU, GPU_INTENSITY, INTERVAL, ISA, LEDGER, LIMIT, LISTEN, LOG_FILE, OUTPUT, PASS, PRIORITY,
+    SHARES, Setting, THREADS, TIME_LIMIT,
 };
 use super::value::{self, ValueError};
-use crate::cli::{BenchArgs, CpuFlags, MineArgs, PoolArgs, ReportFlags};
+use crate::cli::{BenchArgs, CpuFlags, GpuFlags, MineArgs, PoolArgs, ReportFlags};
 use crate::settings::{
-    BenchCpu, BenchSettings, BenchTask, CpuSettings, MineSettings, OutputFormat, PoolServerSettings,
-    ReportSettings, RunLimits,
+    BenchCpu, BenchSettings, BenchTask, CpuSettings, GpuSettings, MineSettings, OutputFormat,
+    PoolServerSettings, ReportSettings, RunLimits,
 };
 
 /// Checked settings, with what to tell about them.
@@ -49,6 +50,7 @@ pub fn mine(args: &MineArgs, around: &Surroundings) -> Result<Resolved<MineSetti
     let settings = MineSettings {
         pools: pools(&mut layers, &args.pool, &file),
         cpu: cpu(&mut layers, &args.cpu, &file.cpu),
+        gpu: gpu(&mut layers, &args.gpu, &file.gpu),
         limits: limits(&mut layers, args),
         report: report(&mut layers, &args.report, &file.report),
     };
@@ -175,6 +177,27 @@ fn threads(layers: &mut Layers<'_>, flag: Option<&str>, file: Option<&Entries>) 
         layers.notices.push(Notice::ManyThreads { threads, cpus });
     }
     threads
+}
+
+fn gpu(layers: &mut Layers<'_>, flags: &GpuFlags, file: &Entries) -> GpuSettings {
+    let file = Some(file);
+    let asked = layers.find(&GPU, flags.gpu.as_deref(), file).is_some();
+    let choice = layers.pick_or_default(&GPU, flags.gpu.as_deref(), file, value::gpus);
+    let allow_cpu = flags.gpu_allow_cpu.then_some("true");
+    let allow_cpu = layers.pick_or_default(&GPU_ALLOW_CPU, allow_cpu, file, value::yes_or_no);
+    let older = flags.intensity.as_deref().and_then(|given| {
+        let means = value::older_intensity(given);
+        match &means {
+            Ok(means) => {
+                layers.notices.push(Notice::OlderIntensity { given: given.to_owned(), means: means.clone() })
+            }
+            Err(problem) => layers.reject(&GPU_INTENSITY, given, problem.clone(), Origin::Flag("-I")),
+        }
+        means.ok()
+    });
+    let intensity = flags.gpu_intensity.as_deref().or(older.as_deref());
+    let intensity = layers.pick_or_default(&GPU_INTENSITY, intensity, file, value::intensity);
+    GpuSettings { choice, asked, allow_cpu, intensity }
 }
 
 fn limits(layers: &mut Layers<'_>, args: &MineArgs) -> RunLimits {

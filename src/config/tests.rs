@@ -10,7 +10,7 @@ use super::setting::ALL;
 use super::*;
 use crate::cli::{Cli, Command, MineArgs, with_command};
 use crate::explain::Explain;
-use crate::settings::{MineSettings, OutputFormat};
+use crate::settings::{GpuChoice, GpuIntensity, GpuPick, MineSettings, OutputFormat};
 
 type Vars = &'static [(&'static str, &'static str)];
 
@@ -66,10 +66,10 @@ fn nothing_given_is_practice_with_all_cpus() {
 
 #[test]
 fn flags_become_typed_settings() {
-    let MineSettings { pools, cpu, limits, report } = settings(
+    let MineSettings { pools, cpu, gpu, limits, report } = settings(
         "-o stratum+ssl://al:p%40ss@[2001:db8::1]:443 -t 0 --cpu-affinity 0x5 --cpu-priority 3 --cpu-limit 25% --isa -avx512 \
          --shares 7 --time-limit 1h30m --retry-pause 5 --proxy socks5://u:p@127.0.0.1:9050 --output json -vv \
-         --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
+         --gpu 0,2-3,Arc --gpu-allow-cpu --gpu-intensity 5ms --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
         &[],
     );
     let pool = &pools[0];
@@ -83,8 +83,38 @@ fn flags_become_typed_settings() {
     assert_eq!((cpu.threads, cpu.affinity, cpu.priority), (Some(0), Some(vec![0, 2]), Some(3)));
     assert_eq!(cpu.limit, 25);
     assert_eq!(cpu.isa.as_deref(), Some("-avx512"));
+    let picks = [0, 2, 3].map(GpuPick::Index).into_iter().chain([GpuPick::Name("Arc".to_owned())]);
+    assert_eq!(gpu.choice, GpuChoice::Some(picks.collect()));
+    assert_eq!(gpu.intensity, GpuIntensity::Target(Duration::from_millis(5)));
+    assert!(gpu.asked && gpu.allow_cpu);
     assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
     assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));
+}
+
+#[test]
+fn all_gpus_are_mined_with_and_nobody_asked_for_that() {
+    let gpu = settings("mine", &[]).gpu;
+    assert_eq!((gpu.choice, gpu.intensity), (GpuChoice::All, GpuIntensity::Normal));
+    assert!(!gpu.asked && !gpu.allow_cpu);
+    let gpu = settings("mine", &[("LODE_GPU", "none"), ("LODE_GPU_ALLOW_CPU", "true")]).gpu;
+    assert_eq!(gpu.choice, GpuChoice::None);
+    assert!(gpu.asked && gpu.allow_cpu);
+}
+
+#[test]
+fn intensities_of_older_miners_are_translated_and_said() {
+    for (given, means, wanted) in [
+        ("d", "desktop", GpuIntensity::Desktop),
+        ("-10", "1ms", GpuIntensity::Target(Duration::from_millis(1))),
+        ("9", "42ms", GpuIntensity::Target(Duration::from_millis(42))),
+        ("20", "100ms", GpuIntensity::Target(Duration::from_millis(100))),
+    ] {
+        let resolved = mine(&args(&format!("mine -I {given}")), &around(&[], false)).expect("good settings");
+        assert_eq!(resolved.settings.gpu.intensity, wanted);
+        let said: Vec<String> = resolved.notices.iter().map(ToString::to_string).collect();
+        assert_eq!(said, [format!("-I {given} of older miners is taken for --gpu-intensity {means}")]);
+    }
+    assert!(mine(&args("mine -I 99"), &around(&[], false)).is_err());
 }
 
 #[test]

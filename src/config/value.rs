@@ -10,12 +10,16 @@ use stratum::Secret;
 use stratum::url::{PoolAddress, ProxyUrl, UrlError, host_and_port};
 use stratum::v1::{Login, LoginError};
 
-use crate::settings::OutputFormat;
+use crate::settings::{GpuChoice, GpuIntensity, GpuPick, OutputFormat};
 
 /// Most CPU threads: more than any machine has.
 pub(super) const MAX_THREADS: u64 = 1024;
 /// The highest CPU number that the affinity calls of the platforms take.
 pub(super) const MAX_CPU: u64 = 1023;
+/// The highest number of a GPU.
+const MAX_GPU: u64 = 255;
+/// Most GPUs in a choice.
+const MAX_GPUS: usize = 256;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,6 +60,12 @@ pub enum ValueError {
     /// No list of CPUs.
     #[error("not a list of CPUs")]
     Cpus,
+    /// No choice of GPUs.
+    #[error("not a choice of GPUs")]
+    Gpus,
+    /// No intensity.
+    #[error("not an intensity")]
+    Intensity,
     /// A choice of kernels that this machine cannot make.
     #[error(transparent)]
     Isa(#[from] IsaError),
@@ -206,6 +216,76 @@ fn cpu_run(text: &str) -> Result<std::ops::RangeInclusive<usize>, ValueError> {
     let number = |text| whole(text, 0, MAX_CPU).map(|cpu| cpu as usize).map_err(|_| ValueError::Cpus);
     let (first, last) = (number(first)?, number(last)?);
     if first <= last { Ok(first..=last) } else { Err(ValueError::Cpus) }
+}
+
+/// `all`, `none`, or GPUs by number or name: `0,2-3`, `RTX 4090`.
+pub(super) fn gpus(text: &str) -> Result<GpuChoice, ValueError> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "all" => return Ok(GpuChoice::All),
+        "none" => return Ok(GpuChoice::None),
+        _ => {}
+    }
+    let mut picks = Vec::new();
+    for part in text.split(',') {
+        picks.extend(gpu_picks(part.trim())?);
+        if picks.len() > MAX_GPUS {
+            return Err(ValueError::Gpus);
+        }
+    }
+    Ok(GpuChoice::Some(picks))
+}
+
+fn gpu_picks(text: &str) -> Result<Vec<GpuPick>, ValueError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits(first) && digits(last) {
+        let number = |text| whole(text, 0, MAX_GPU).map(|gpu| gpu as usize).map_err(|_| ValueError::Gpus);
+        let (first, last) = (number(first)?, number(last)?);
+        return if first <= last {
+            Ok((first..=last).map(GpuPick::Index).collect())
+        } else {
+            Err(ValueError::Gpus)
+        };
+    }
+    let named = text.chars().any(char::is_alphabetic) && text.len() <= 200;
+    if named { Ok(vec![GpuPick::Name(text.to_owned())]) } else { Err(ValueError::Gpus) }
+}
+
+/// A word, or milliseconds.
+pub(super) fn intensity(text: &str) -> Result<GpuIntensity, ValueError> {
+    let text = text.trim().to_ascii_lowercase();
+    match text.as_str() {
+        "desktop" => return Ok(GpuIntensity::Desktop),
+        "normal" => return Ok(GpuIntensity::Normal),
+        "max" => return Ok(GpuIntensity::Max),
+        _ => {}
+    }
+    let number = text.strip_suffix("ms").unwrap_or(&text);
+    let millis = whole(number, 1, 100).map_err(|_| ValueError::Intensity)?;
+    Ok(GpuIntensity::Target(Duration::from_millis(millis)))
+}
+
+/// What `-I` of older miners means for `--gpu-intensity`: `d`, or the power of two of the hashes at once less 15.
+pub(super) fn older_intensity(text: &str) -> Result<String, ValueError> {
+    /// Hashes a millisecond of a good card of their time.
+    const RATE: f64 = 400e3;
+    if text.trim().eq_ignore_ascii_case("d") {
+        return Ok("desktop".to_owned());
+    }
+    let power: i32 = text.trim().parse().map_err(|_| ValueError::Intensity)?;
+    if !(-10..=31).contains(&power) {
+        return Err(ValueError::Intensity);
+    }
+    Ok(format!("{}ms", (f64::from(power + 15).exp2() / RATE).round().clamp(1.0, 100.0)))
+}
+
+/// `true` or `false`.
+pub(super) fn yes_or_no(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err(ValueError::Choice { known: &["true", "false"] }),
+    }
 }
 
 /// `auto`, names of kernels to choose among (`avx2`), or to leave out (`-avx512,-avx2`).

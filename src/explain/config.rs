@@ -72,6 +72,7 @@ fn unknown_key_advice(near: Option<&str>, known: &[&str], home: Option<Section>,
     let title = |section| match section {
         Section::Pool => "[[pool]]",
         Section::Cpu => "[cpu]",
+        Section::Gpu => "[gpu]",
         Section::Report => "[report]",
         Section::Run => "the command line",
     };
@@ -79,7 +80,7 @@ fn unknown_key_advice(near: Option<&str>, known: &[&str], home: Option<Section>,
         (Some(home), _) => format!("it belongs below {}", title(home)),
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) if part.is_empty() => {
-            "the parts of the file are [[pool]], [cpu] and [report]".to_owned()
+            "the parts of the file are [[pool]], [cpu], [gpu] and [report]".to_owned()
         }
         (None, None) => format!("{part} takes {}", known.join(", ")),
     }
@@ -95,6 +96,12 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
         ValueError::DurationRange { .. } => "a time within these bounds, like 30s or 10m".to_owned(),
         ValueError::Choice { known } => known.join(" or "),
         ValueError::Cpus => "CPU numbers from 0 to 1023, like 0-3,5, or a mask like 0xf".to_owned(),
+        ValueError::Gpus => {
+            "all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them".to_owned()
+        }
+        ValueError::Intensity => {
+            "desktop, normal, max, or 1 to 100 milliseconds (-I: d, or -10 to 31)".to_owned()
+        }
         ValueError::Isa(_) => {
             "auto, a kernel like avx2, or kernels to leave out like -avx512,-avx2".to_owned()
         }

@@ -11,6 +11,7 @@ use super::{Exit, Explain, Explanation, file_advice};
 use crate::bench::{BenchError, ChartError, FileError};
 use crate::cpu::SetupError as CpuSetupError;
 use crate::cpu::choice::NoKernel;
+use crate::gpu::GpuProblem;
 use crate::logging::LogError;
 use crate::mine::MineError;
 use crate::pool_server::ServerError;
@@ -44,9 +45,10 @@ impl Explain for MineError {
             Self::NoDevice => Explanation::new(
                 self,
                 Exit::NoDevice,
-                "-t 0 switches the CPU off, and there is no other backend yet",
+                "-t 0 switches the CPU off, --gpu none the GPUs; `lode devices` lists what there is",
             ),
             Self::Cpu(error) => error.explain(),
+            Self::Gpu(error) => error.explain(),
             Self::Practice(error) => error.explain(),
             Self::Pool(error) => error.explain(),
             Self::Report(error) => error.explain(),
@@ -62,6 +64,22 @@ impl Explain for CpuSetupError {
             Self::Isa(error) => error.explain(),
             Self::NoKernel(error) => error.explain(),
         }
+    }
+}
+
+impl Explain for GpuProblem {
+    fn explain(&self) -> Explanation {
+        let advice = match self {
+            Self::NotBuilt => "use a lode that was built with its feature gpu, or --gpu none",
+            Self::NoGpu(_) => {
+                "install the card's Vulkan driver and the loader (Debian: libvulkan1 mesa-vulkan-drivers; \
+                 NVIDIA: its own driver), or give --gpu none"
+            }
+            Self::NoSuch(_) => "give --gpu numbers or names from `lode devices`",
+            Self::Software(_) => "--gpu-allow-cpu takes it all the same",
+            Self::Unusable { .. } => "update its driver, or leave it out with --gpu",
+        };
+        Explanation::new(self, Exit::NoDevice, advice)
     }
 }
 

@@ -75,7 +75,9 @@ impl Lode {
                 command.env_remove(name);
             }
         }
+        // A GPU's driver is a hundred megabytes, and slow to load: tests that want one say so.
         command
+            .env("LODE_GPU", "none")
             .env("HOME", std::env::temp_dir())
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_CACHE_HOME")
