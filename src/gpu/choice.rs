@@ -1,7 +1,7 @@
 //! Choosing among the GPUs of this machine.
 
 use std::env::var_os;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miner_core::backend::HashBackend;
 use miner_gpu::{Gpu, GpuBackend, GpuConfig, GpuFacts, Gpus, Intensity, TuningCache};
@@ -13,7 +13,9 @@ use crate::version;
 
 /// Sets up the GPUs that the settings choose. None is opened yet.
 pub fn backends(settings: &GpuSettings) -> GpuBackends {
-    if settings.choice == GpuChoice::None {
+    // To look closer loads drivers, which costs 70 MB and a tenth of a second.
+    let worth_a_look = settings.asked || settings.allow_cpu || shows_a_gpu(Path::new("/dev"));
+    if settings.choice == GpuChoice::None || !worth_a_look {
         return GpuBackends::default();
     }
     let gpus = Gpus::find();
@@ -32,6 +34,12 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
         Box::new(GpuBackend::new(gpu, config.clone())) as Box<dyn HashBackend>
     };
     GpuBackends { list: chosen.into_iter().map(backend).collect(), problems }
+}
+
+/// Whether there is any sign of a GPU: what drivers put below `/dev` on Linux; elsewhere there is always one.
+fn shows_a_gpu(dev: &Path) -> bool {
+    const SIGNS: [&str; 6] = ["dri", "nvidiactl", "dxg", "mali0", "kgsl-3d0", "pvr_sync"];
+    !cfg!(target_os = "linux") || SIGNS.iter().any(|sign| dev.join(sign).exists())
 }
 
 /// All GPUs, for `lode devices`.
@@ -140,6 +148,15 @@ mod tests {
     use miner_gpu::Unusable;
 
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_gpu_shows_by_what_its_driver_puts_below_dev() {
+        let dev = tempfile::tempdir().unwrap();
+        assert!(!shows_a_gpu(dev.path()));
+        std::fs::create_dir(dev.path().join("dri")).unwrap();
+        assert!(shows_a_gpu(dev.path()));
+    }
 
     fn gpu(name: &str, is_software: bool, unusable: Option<Unusable>) -> GpuFacts {
         GpuFacts {
