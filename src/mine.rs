@@ -124,14 +124,22 @@ fn devices(settings: &MineSettings) -> Result<Devices, MineError> {
 fn prepare(devices: Devices) -> std::io::Result<(Arrivals, JoinHandle<Result<(), CpuSetupError>>)> {
     let (sender, arrivals) = mpsc::channel::<Box<dyn HashBackend>>(1);
     let preparing = std::thread::Builder::new().name("prepare".to_owned()).spawn(move || {
-        // Mining may have ended meanwhile.
-        for gpu in devices.gpus {
-            let _ = sender.blocking_send(gpu);
+        // Kernels are measured while no GPU works: its driver keeps a CPU busy.
+        let cpu = devices.cpu.map(|cpu| cpu.backend()).transpose();
+        if let (Err(error), false) = (&cpu, devices.gpus.is_empty()) {
+            let Explanation { what, advice, .. } = error.explain();
+            tracing::error!("the CPU does not mine: {what}: {}", advice.unwrap_or_default());
         }
-        if let Some(cpu) = devices.cpu {
-            let _ = sender.blocking_send(Box::new(cpu.backend()?));
+        let (cpu, failure) = match cpu {
+            Ok(cpu) => (cpu, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let cpu = cpu.map(|cpu| Box::new(cpu) as Box<dyn HashBackend>);
+        for device in cpu.into_iter().chain(devices.gpus) {
+            // Mining may have ended meanwhile.
+            let _ = sender.blocking_send(device);
         }
-        Ok(())
+        failure
     })?;
     Ok((arrivals, preparing))
 }

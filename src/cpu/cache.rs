@@ -77,6 +77,10 @@ impl Cache {
 
     fn read(&self) -> io::Result<Known> {
         let mut text = Vec::new();
+        // Anything else might have nothing to read, ever.
+        if !fs::metadata(&self.path)?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
         fs::File::open(&self.path)?.take(MAX_BYTES).read_to_end(&mut text)?;
         let File { key, kernels, siblings } = serde_json::from_slice(&text)?;
         if key != self.key {

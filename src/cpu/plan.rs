@@ -39,38 +39,51 @@ pub struct Plan {
 impl Plan {
     /// Makes the best of the room within the settings.
     pub fn new(settings: &CpuSettings, room: &Room) -> Self {
+        let mut topology = room.topology.clone();
         let (mut threads, mut why) = match settings.threads {
             Some(threads) => (threads, vec!["as asked for".to_owned()]),
-            None => default_threads(settings, room),
+            None => default_threads(settings, room, &mut topology),
         };
         let mut limit = settings.limit;
+        let mut cut = false;
         if let Some(quota) = room.quota {
             if settings.threads.is_none() && (threads as f64) > quota.ceil() {
                 threads = quota.ceil() as usize;
+                cut = true;
             }
-            if threads as f64 > quota {
+            if threads as f64 > quota - RESERVE {
                 let share = 100.0 * (quota - RESERVE) / threads.max(1) as f64;
                 limit = limit.min(share.clamp(1.0, 100.0) as u8);
                 why.push(format!("the control group allows {quota:.2} CPUs"));
             }
         }
         let threads = NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN);
-        let affinity = settings.affinity.clone().or_else(|| place(threads.get(), &room.topology));
+        let affinity = match &settings.affinity {
+            Some(cpus) if settings.threads.is_none() => Some(distinct(cpus)),
+            Some(cpus) => Some(cpus.clone()),
+            // Whoever else has a part of this machine would be pinned to the same cores.
+            None if cut => None,
+            None => place(threads.get(), &topology),
+        };
         let priority = settings.priority.map_or(CpuConfig::default().priority, priority);
         Self { config: CpuConfig { threads, affinity, priority, limit }, why: why.join("; ") }
     }
 }
 
-/// Where nobody says how many.
-fn default_threads(settings: &CpuSettings, room: &Room) -> (usize, Vec<String>) {
+/// The CPUs of a list, each once, in its order.
+fn distinct(cpus: &[usize]) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    cpus.iter().copied().filter(|cpu| seen.insert(*cpu)).collect()
+}
+
+/// Where nobody says how many. Takes the core that is left to other devices out of `topology`.
+fn default_threads(settings: &CpuSettings, room: &Room, topology: &mut Topology) -> (usize, Vec<String>) {
     if let Some(cpus) = &settings.affinity {
-        let cpus = cpus.iter().collect::<BTreeSet<_>>().len();
-        return (cpus, vec!["one for each CPU of the affinity".to_owned()]);
+        return (distinct(cpus).len(), vec!["one for each CPU of the affinity".to_owned()]);
     }
     let mut why = Vec::new();
-    let mut topology = room.topology.clone();
     if room.others && topology.cores() > 1 {
-        topology = topology.without_a_core();
+        *topology = topology.clone().without_a_core();
         why.push("one core is left to the other devices".to_owned());
     }
     let (cores, cpus) = (topology.cores(), topology.cpus());
@@ -168,7 +181,7 @@ mod tests {
     #[test]
     fn an_affinity_is_taken_as_it_is() {
         let pinned = CpuSettings { affinity: Some(vec![3, 1, 3]), ..settings() };
-        assert_plan(&pinned, &room(4, 1), 2, Some(&[3, 1, 3]), 100);
+        assert_plan(&pinned, &room(4, 1), 2, Some(&[3, 1]), 100);
         let asked = CpuSettings { threads: Some(6), ..pinned };
         assert_plan(&asked, &room(4, 1), 6, Some(&[3, 1, 3]), 100);
     }
@@ -176,7 +189,9 @@ mod tests {
     #[test]
     fn other_devices_get_a_core_where_there_are_several() {
         assert_plan(&settings(), &Room { others: true, ..room(4, 1) }, 3, None, 100);
-        assert_plan(&settings(), &Room { others: true, ..room(4, 2) }, 6, Some(&[0, 2, 4, 6, 1, 3]), 100);
+        assert_plan(&settings(), &Room { others: true, ..room(4, 2) }, 6, None, 100);
+        let single = Room { others: true, siblings: Some(1.0), ..room(4, 2) };
+        assert_plan(&settings(), &single, 3, Some(&[0, 2, 4]), 100);
         assert_plan(&settings(), &Room { others: true, ..room(1, 1) }, 1, None, 100);
         let asked = CpuSettings { threads: Some(4), ..settings() };
         assert_plan(&asked, &Room { others: true, ..room(4, 1) }, 4, None, 100);
@@ -187,7 +202,8 @@ mod tests {
         let with = |quota| Room { quota: Some(quota), ..room(8, 1) };
         assert_plan(&settings(), &with(1.5), 2, None, 73);
         assert!(Plan::new(&settings(), &with(1.5)).why.contains("allows 1.50 CPUs"));
-        assert_plan(&settings(), &with(2.0), 2, None, 100);
+        assert_plan(&settings(), &with(2.0), 2, None, 98);
+        assert_plan(&settings(), &Room { quota: Some(3.0), ..room(8, 2) }, 3, None, 99);
         assert_plan(&settings(), &with(0.25), 1, None, 22);
         assert_plan(&settings(), &with(0.001), 1, None, 1);
         assert_plan(&settings(), &with(100.0), 8, None, 100);

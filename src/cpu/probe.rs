@@ -75,8 +75,8 @@ impl KernelRecord {
 /// Why a child gave no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// It could not be started.
-    #[error("cannot start {}: {source}", program.display())]
+    /// It could not be started, or not be waited for.
+    #[error("cannot run {}: {source}", program.display())]
     Start {
         /// The program.
         program: PathBuf,
@@ -141,11 +141,13 @@ impl Prober {
         let mut child =
             command.spawn().map_err(|source| ProbeError::Start { program: self.program.clone(), source })?;
         let ended = wait(&mut child, self.patience);
-        if ended.is_none() {
+        if !matches!(ended, Ok(Some(_))) {
             // It may have ended just now; either way it is gone after this.
             let _ = child.kill();
             let _ = child.wait();
         }
+        // Where children cannot be waited for (SIGCHLD is ignored), they are of no use.
+        let ended = ended.map_err(|source| ProbeError::Start { program: self.program.clone(), source })?;
         let status = ended.ok_or(ProbeError::Hangs(self.patience))?;
         if !status.success() {
             return Err(ProbeError::Crashes(status));
@@ -157,17 +159,16 @@ impl Prober {
     }
 }
 
-/// Waits for a child; `None`: it takes too long, or is not ours to wait for.
-fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+/// Waits for a child; `None`: it takes too long.
+fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     while start.elapsed() < patience {
-        match child.try_wait() {
-            Ok(None) => std::thread::sleep(LOOK),
-            Ok(ended) => return ended,
-            Err(_) => return None,
+        match child.try_wait()? {
+            None => std::thread::sleep(LOOK),
+            ended => return Ok(ended),
         }
     }
-    None
+    Ok(None)
 }
 
 impl From<Answer> for ProbeError {
