@@ -87,8 +87,6 @@ impl Default for CpuSettings {
 pub struct GpuSettings {
     /// Which GPUs to mine with.
     pub choice: GpuChoice,
-    /// Whether somebody made that choice: then it is told if it comes to nothing.
-    pub asked: bool,
     /// Whether a GPU that a CPU only plays will do.
     pub allow_cpu: bool,
     /// How hard they work.

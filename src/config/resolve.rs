@@ -181,7 +181,6 @@ fn threads(layers: &mut Layers<'_>, flag: Option<&str>, file: Option<&Entries>) 
 
 fn gpu(layers: &mut Layers<'_>, flags: &GpuFlags, file: &Entries) -> GpuSettings {
     let file = Some(file);
-    let asked = layers.find(&GPU, flags.gpu.as_deref(), file).is_some();
     let choice = layers.pick_or_default(&GPU, flags.gpu.as_deref(), file, value::gpus);
     let allow_cpu = flags.gpu_allow_cpu.then_some("true");
     let allow_cpu = layers.pick_or_default(&GPU_ALLOW_CPU, allow_cpu, file, value::yes_or_no);
@@ -197,7 +196,7 @@ fn gpu(layers: &mut Layers<'_>, flags: &GpuFlags, file: &Entries) -> GpuSettings
     });
     let intensity = flags.gpu_intensity.as_deref().or(older.as_deref());
     let intensity = layers.pick_or_default(&GPU_INTENSITY, intensity, file, value::intensity);
-    GpuSettings { choice, asked, allow_cpu, intensity }
+    GpuSettings { choice, allow_cpu, intensity }
 }
 
 fn limits(layers: &mut Layers<'_>, args: &MineArgs) -> RunLimits {

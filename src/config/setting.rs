@@ -81,7 +81,7 @@ settings! {
     AFFINITY:           Cpu    "affinity"           "--cpu-affinity"       "LODE_CPU_AFFINITY"       ""      Open
     PRIORITY:           Cpu    "priority"           "--cpu-priority"       "LODE_CPU_PRIORITY"       "2"     Open
     LIMIT:              Cpu    "limit"              "--cpu-limit"          "LODE_CPU_LIMIT"       "100%"  Open
-    GPU:                Gpu    "devices"            "--gpu"                "LODE_GPU"                "all"   Open
+    GPU:                Gpu    "devices"            "--gpu"                "LODE_GPU"                "none"   Open
     GPU_ALLOW_CPU:      Gpu    "allow_cpu"          "--gpu-allow-cpu"      "LODE_GPU_ALLOW_CPU"      "false" Open
     GPU_INTENSITY:      Gpu    "intensity"          "--gpu-intensity"      "LODE_GPU_INTENSITY"      "normal" Open
     OUTPUT:             Report "output"             "--output"             "LODE_OUTPUT"             "text"  Open

@@ -86,19 +86,19 @@ fn flags_become_typed_settings() {
     let picks = [0, 2, 3].map(GpuPick::Index).into_iter().chain([GpuPick::Name("Arc".to_owned())]);
     assert_eq!(gpu.choice, GpuChoice::Some(picks.collect()));
     assert_eq!(gpu.intensity, GpuIntensity::Target(Duration::from_millis(5)));
-    assert!(gpu.asked && gpu.allow_cpu);
+    assert!(gpu.allow_cpu);
     assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
     assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));
 }
 
 #[test]
-fn all_gpus_are_mined_with_and_nobody_asked_for_that() {
+fn gpus_are_mined_with_where_they_are_asked_for() {
     let gpu = settings("mine", &[]).gpu;
-    assert_eq!((gpu.choice, gpu.intensity), (GpuChoice::All, GpuIntensity::Normal));
-    assert!(!gpu.asked && !gpu.allow_cpu);
-    let gpu = settings("mine", &[("LODE_GPU", "none"), ("LODE_GPU_ALLOW_CPU", "true")]).gpu;
-    assert_eq!(gpu.choice, GpuChoice::None);
-    assert!(gpu.asked && gpu.allow_cpu);
+    assert_eq!((gpu.choice, gpu.intensity), (GpuChoice::None, GpuIntensity::Normal));
+    assert!(!gpu.allow_cpu);
+    let gpu = settings("mine", &[("LODE_GPU", "all"), ("LODE_GPU_ALLOW_CPU", "true")]).gpu;
+    assert_eq!(gpu.choice, GpuChoice::All);
+    assert!(gpu.allow_cpu);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Choosing among the GPUs of this machine.
 
 use std::env::var_os;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use miner_core::backend::HashBackend;
 use miner_gpu::{Gpu, GpuBackend, GpuConfig, GpuFacts, Gpus, Intensity, TuningCache};
@@ -13,15 +13,13 @@ use crate::version;
 
 /// Sets up the GPUs that the settings choose. None is opened yet.
 pub fn backends(settings: &GpuSettings) -> GpuBackends {
-    // To look closer loads drivers, which costs 70 MB and a tenth of a second.
-    let worth_a_look = settings.asked || settings.allow_cpu || shows_a_gpu(Path::new("/dev"));
-    if settings.choice == GpuChoice::None || !worth_a_look {
+    if settings.choice == GpuChoice::None {
         return GpuBackends::default();
     }
     let gpus = Gpus::find();
     let facts: Vec<GpuFacts> = gpus.list.iter().map(|gpu| gpu.facts.clone()).collect();
     let (chosen, mut problems) = choose(settings, &facts);
-    if let Some(nothing) = gpus.nothing.filter(|_| settings.asked) {
+    if let Some(nothing) = gpus.nothing {
         problems = vec![GpuProblem::NoGpu(nothing)];
     }
     let config = GpuConfig {
@@ -34,12 +32,6 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
         Box::new(GpuBackend::new(gpu, config.clone())) as Box<dyn HashBackend>
     };
     GpuBackends { list: chosen.into_iter().map(backend).collect(), problems }
-}
-
-/// Whether there is any sign of a GPU: what drivers put below `/dev` on Linux; elsewhere there is always one.
-fn shows_a_gpu(dev: &Path) -> bool {
-    const SIGNS: [&str; 6] = ["dri", "nvidiactl", "dxg", "mali0", "kgsl-3d0", "pvr_sync"];
-    !cfg!(target_os = "linux") || SIGNS.iter().any(|sign| dev.join(sign).exists())
 }
 
 /// All GPUs, for `lode devices`.
@@ -104,9 +96,6 @@ fn choose(settings: &GpuSettings, gpus: &[GpuFacts]) -> (Vec<usize>, Vec<GpuProb
         false
     };
     wanted.retain(usable);
-    if !settings.asked {
-        problems.clear();
-    }
     (wanted, problems)
 }
 
@@ -149,15 +138,6 @@ mod tests {
 
     use super::*;
 
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_gpu_shows_by_what_its_driver_puts_below_dev() {
-        let dev = tempfile::tempdir().unwrap();
-        assert!(!shows_a_gpu(dev.path()));
-        std::fs::create_dir(dev.path().join("dri")).unwrap();
-        assert!(shows_a_gpu(dev.path()));
-    }
-
     fn gpu(name: &str, is_software: bool, unusable: Option<Unusable>) -> GpuFacts {
         GpuFacts {
             key: format!("gpu:{}", name.len()),
@@ -173,8 +153,8 @@ mod tests {
         }
     }
 
-    fn settings(choice: GpuChoice, asked: bool, allow_cpu: bool) -> GpuSettings {
-        GpuSettings { choice, asked, allow_cpu, intensity: GpuIntensity::Normal }
+    fn settings(choice: GpuChoice, allow_cpu: bool) -> GpuSettings {
+        GpuSettings { choice, allow_cpu, intensity: GpuIntensity::Normal }
     }
 
     #[test]
@@ -200,10 +180,8 @@ mod tests {
             (some(&[name("Arc"), GpuPick::Index(3)]), true, &[3], &[GpuProblem::NoSuch("`Arc`".into())]),
         ];
         for (choice, allow_cpu, chosen, problems) in cases {
-            let (found, said) = choose(&settings(choice.clone(), true, allow_cpu), &gpus);
+            let (found, said) = choose(&settings(choice.clone(), allow_cpu), &gpus);
             assert_eq!((&found[..], &said[..]), (chosen, problems), "{choice:?}");
-            let unasked = choose(&settings(choice.clone(), false, allow_cpu), &gpus);
-            assert_eq!(unasked, (found, vec![]), "{choice:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct FoundGpu {
     pub api: String,
     /// Its driver and the driver's version.
     pub driver: String,
-    /// Whether lode mines with it unless told otherwise.
+    /// Whether lode mines with it where it is asked to.
     pub usable: bool,
     /// Why not.
     pub why_not: Option<String>,
@@ -63,7 +63,7 @@ pub struct GpuBackends {
 /// Says that there are none in this build, if any were asked for.
 #[cfg(not(feature = "gpu"))]
 pub fn backends(settings: &crate::settings::GpuSettings) -> GpuBackends {
-    let wanted = settings.asked && settings.choice != crate::settings::GpuChoice::None;
+    let wanted = settings.choice != crate::settings::GpuChoice::None;
     GpuBackends { list: Vec::new(), problems: wanted.then_some(GpuProblem::NotBuilt).into_iter().collect() }
 }
 
