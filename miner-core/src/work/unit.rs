@@ -139,6 +139,8 @@ mod tests {
             [u32::MAX - 2, u32::MAX - 1, u32::MAX, 0].map(|n| end.contains(n)),
             [false, true, true, false]
         );
+        let middle = NonceRange { start: 10, len: 2 };
+        assert_eq!([9, 10, 11, 12].map(|n| middle.contains(n)), [false, true, true, false]);
         let versions = VersionRange { first: 5, count: 2 };
         assert_eq!([4, 5, 6, 7].map(|i| versions.contains(i)), [false, true, true, false]);
         assert!(VersionRange { first: u32::MAX, count: 1 }.contains(u32::MAX));

@@ -6,6 +6,7 @@ use crate::backend::{Health, HealthState};
 use crate::sched::devices::credit;
 use crate::sched::leases::{Leases, Recent};
 use crate::types::MerkleRoot;
+use crate::work::VersionRange;
 
 const OTHER: BackendId = BackendId(1);
 /// Hashes for a share.
@@ -227,4 +228,11 @@ fn sixty_four_finished_units_are_kept_for_late_hits() {
     let kept: Vec<u64> =
         (0..70).filter(|&id| leases.get(now, CPU, WorkId(id), Duration::ZERO).is_some()).collect();
     assert_eq!(kept, (6..70).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_unit_names_its_versions_from_the_first_to_the_last() {
+    let unit = WorkUnit { versions: VersionRange { first: 3, count: 4 }, ..Desk::mining().unit() };
+    let versions: Vec<u32> = unit.header_versions().collect();
+    assert_eq!(versions, [3, 4, 5, 6].map(|index| unit.version_at(index)));
 }

@@ -160,6 +160,21 @@ fn a_hit_becomes_a_share_and_ends_once() {
 }
 
 #[test]
+fn the_best_share_is_the_hardest_so_far() {
+    let mut desk = large();
+    let unit = desk.unit();
+    let mut difficulties = Vec::new();
+    for n in 0..6 {
+        difficulties.push(desk.hit(find(&unit, false, n)).unwrap().difficulty().get());
+        let best = difficulties.iter().copied().reduce(f64::max);
+        let snapshot = desk.scheduler.snapshot(desk.now);
+        assert_eq!(snapshot.best.map(Difficulty::get), best);
+        assert_eq!(snapshot.devices[0].best.map(Difficulty::get), best);
+    }
+    assert!(!difficulties.is_sorted() && !difficulties.iter().rev().is_sorted(), "{difficulties:?}");
+}
+
+#[test]
 fn shares_are_pending_until_they_have_an_outcome() {
     let mut desk = large();
     let unit = desk.unit();
