@@ -120,6 +120,18 @@ fn a_file_that_is_no_result_is_neither_replaced_nor_compared() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_printed_all_the_same() {
+    let folder = folder();
+    let folder = folder.path();
+    // The chart finds the result in its place, which was free when the run began.
+    let ran = bench(folder, &[&SHORT[..], &["--save", "same", "--chart", "same"]].concat());
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("same exists and is no SVG"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("all answers right") && ran.stdout.contains("`lode mine` takes"));
+    assert!(fs::read_to_string(folder.join("same")).unwrap().contains("lode_bench"));
+}
+
+#[test]
 fn a_flag_for_measuring_beats_the_variable_for_stressing() {
     let folder = folder();
     let mut measured = command(folder.path(), &SHORT);
@@ -131,7 +143,7 @@ fn a_flag_for_measuring_beats_the_variable_for_stressing() {
 #[test]
 fn a_short_stress_test_passes_and_tells_of_each_thread() {
     let folder = folder();
-    let report = bench(folder.path(), &["--stress", "1s", "--isa", "all", "-t", "2", "--json", "-q"]);
+    let report = bench(folder.path(), &["--stress", "1s", "--isa", "portable", "-t", "2", "--json", "-q"]);
     assert_eq!(report.code, Some(0), "{}", report.stderr);
     let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
     assert_eq!(report["type"], "lode_stress");
@@ -142,10 +154,9 @@ fn a_short_stress_test_passes_and_tells_of_each_thread() {
 
 /// Sends Ctrl-C to a run as soon as it listens for it.
 #[cfg(target_os = "linux")]
-fn interrupted(args: &[&str]) -> Ran {
+fn interrupted(folder: &Path, args: &[&str]) -> Ran {
     use std::process::Stdio;
-    let folder = folder();
-    let child = command(folder.path(), args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command(folder, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.expect("the binary runs");
     let status = format!("/proc/{}/status", child.id());
     let listens = || {
@@ -164,11 +175,27 @@ fn interrupted(args: &[&str]) -> Ran {
 #[test]
 #[cfg(target_os = "linux")]
 fn ctrl_c_ends_a_run_with_what_was_measured_so_far() {
-    let measured = interrupted(&["--time", "1h", "-t", "1", "--json"]);
+    let folder = folder();
+    let folder = folder.path();
+    let measured = interrupted(folder, &["--time", "1h", "-t", "1", "--json"]);
     assert_eq!(measured.code, Some(130), "{}", measured.stderr);
     let report: Value = serde_json::from_str(&measured.stdout).expect("JSON");
     assert_eq!((&report["complete"], &report["mismatch"]), (&false.into(), &Value::Null));
-    let stressed = interrupted(&["--stress", "1h"]);
+    let stressed = interrupted(folder, &["--stress", "1h"]);
     assert_eq!(stressed.code, Some(130), "{}", stressed.stderr);
     assert!(stressed.stdout.contains("PARTIAL"), "{}", stressed.stdout);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_was_ended_leaves_the_result_of_one_that_was_not() {
+    let folder = folder();
+    let folder = folder.path();
+    assert_eq!(bench(folder, &[&SHORT[..], &["--save", "a.json"]].concat()).code, Some(0));
+    let before = fs::read_to_string(folder.join("a.json")).unwrap();
+    let ended = interrupted(folder, &["--time", "1h", "-t", "1", "--save", "a.json"]);
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let words = ["a.json holds a complete result", "a.json is not written"];
+    assert!(words.iter().any(|words| ended.stderr.contains(words)), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(folder.join("a.json")).unwrap(), before);
 }

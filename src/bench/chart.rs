@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -52,6 +52,11 @@ pub enum ChartError {
 /// # Errors
 /// Why not.
 pub fn check_place(path: &Path) -> Result<(), FileError> {
+    check_chart(path).map(drop)
+}
+
+/// Where a chart for `path` goes.
+fn check_chart(path: &Path) -> Result<PathBuf, FileError> {
     check_free(path, "no SVG", |path| {
         let mut start = [0; MARK.len()];
         let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
@@ -64,8 +69,8 @@ pub fn check_place(path: &Path) -> Result<(), FileError> {
 /// # Errors
 /// Nothing to show, or a file that cannot be written.
 pub fn of_report(path: &Path, report: &BenchReport) -> Result<(), ChartError> {
-    check_place(path)?;
-    Ok(write_whole(path, &Plot::of_report(report).draw()?)?)
+    let place = check_chart(path)?;
+    Ok(write_whole(&place, &Plot::of_report(report).draw()?)?)
 }
 
 /// Saves a chart of two results side by side at `path`.
@@ -73,8 +78,8 @@ pub fn of_report(path: &Path, report: &BenchReport) -> Result<(), ChartError> {
 /// # Errors
 /// Nothing to show, or a file that cannot be written.
 pub fn of_comparison(path: &Path, comparison: &Comparison) -> Result<(), ChartError> {
-    check_place(path)?;
-    Ok(write_whole(path, &Plot::of_comparison(comparison).draw()?)?)
+    let place = check_chart(path)?;
+    Ok(write_whole(&place, &Plot::of_comparison(comparison).draw()?)?)
 }
 
 /// A chart before it is drawn.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::report::{BenchReport, BenchRow, Key};
 use super::spread::Spread;
-use super::verdict::Change;
+use super::verdict::{Change, ENOUGH_WINDOWS};
 
 /// Two results side by side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,13 +67,16 @@ impl Comparison {
         for row in &a.rows {
             let key = row.key();
             match of_b.remove(&key) {
-                Some(other) => rows.push(ComparedRow {
-                    key,
-                    a_hs: row.rate_hs,
-                    b_hs: other.rate_hs,
-                    rate: Change::between(&row.rate_hs, &other.rate_hs),
-                    against_baseline: Change::between(&row.ratio, &other.ratio),
-                }),
+                Some(other) => {
+                    let windows = row.windows.min(other.windows);
+                    rows.push(ComparedRow {
+                        key,
+                        a_hs: row.rate_hs,
+                        b_hs: other.rate_hs,
+                        rate: Change::between(&row.rate_hs, &other.rate_hs, windows),
+                        against_baseline: Change::between(&row.ratio, &other.ratio, windows),
+                    });
+                }
                 None => only_a.push(key),
             }
         }
@@ -125,6 +128,13 @@ fn notes(a: &BenchReport, b: &BenchReport) -> Vec<String> {
         if let Some(percent) = report.percent_disturbed() {
             notes.push(format!(
                 "{name} was disturbed: other programs took up to {percent:.0} % of the CPU time"
+            ));
+        }
+        let few = report.rows.iter().filter(|row| row.windows < ENOUGH_WINDOWS).count();
+        if few > 0 {
+            notes.push(format!(
+                "{name} has {few} of {} rows with fewer than {ENOUGH_WINDOWS} windows: they show no difference",
+                report.rows.len()
             ));
         }
         if let Some(wrong) = &report.mismatch {

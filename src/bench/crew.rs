@@ -38,6 +38,11 @@ impl Window {
     pub(super) fn rate(&self) -> f64 {
         self.hashes as f64 / self.seconds
     }
+
+    /// Seconds that the thread was given, where the system tells.
+    pub(super) fn given(&self) -> Option<f64> {
+        self.share.map(|share| share * self.seconds)
+    }
 }
 
 enum Order {

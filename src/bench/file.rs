@@ -62,11 +62,27 @@ pub enum FileError {
     },
 }
 
+/// What became of a result that was to be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// It is in its file.
+    Whole,
+    /// It has no rows: nothing was written.
+    Nothing,
+    /// It is partial, and its file holds a complete one, which was left alone.
+    Kept,
+}
+
 /// Whether a result could be saved at `path`: nothing is there, or another result, and the folder takes files.
 ///
 /// # Errors
 /// Why not.
 pub fn check_place(path: &Path) -> Result<(), FileError> {
+    check_result(path).map(drop)
+}
+
+/// Where a result for `path` goes.
+fn check_result(path: &Path) -> Result<PathBuf, FileError> {
     check_free(path, "no result file", |path| match load(path) {
         // One that a newer lode wrote is a result all the same.
         Ok(_) | Err(FileError::Newer { .. }) => true,
@@ -74,15 +90,25 @@ pub fn check_place(path: &Path) -> Result<(), FileError> {
     })
 }
 
-/// Saves a result at `path`, in place of another one, in one step.
+/// Saves a result at `path`, in place of another one, in one step; a partial one never takes a complete one's place.
 ///
 /// # Errors
 /// As [`check_place`], or the system refuses.
-pub fn save(path: &Path, report: &BenchReport) -> Result<(), FileError> {
-    check_place(path)?;
+pub fn save(path: &Path, report: &BenchReport) -> Result<Saved, FileError> {
+    let place = check_result(path)?;
+    if report.rows.is_empty() {
+        return Ok(Saved::Nothing);
+    }
+    // One that a newer lode wrote counts as complete.
+    let is_complete =
+        |old| matches!(old, Ok(BenchReport { complete: true, .. }) | Err(FileError::Newer { .. }));
+    if !report.complete && is_complete(load(&place)) {
+        return Ok(Saved::Kept);
+    }
     let mut text = serde_json::to_string_pretty(report).expect("plain data can be written as JSON");
     text.push('\n');
-    write_whole(path, &text)
+    write_whole(&place, &text)?;
+    Ok(Saved::Whole)
 }
 
 /// Reads a result.
@@ -139,8 +165,8 @@ fn check_figures(report: &BenchReport) -> Result<(), String> {
     for (number, row) in report.rows.iter().enumerate() {
         let is_share = |share: f64| (0.0..=2.0).contains(&share);
         let spreads = [Some(row.rate_hs), Some(row.ratio), row.cycles_per_hash];
-        let problem = if row.kernel.is_empty() || row.threads == 0 || row.versions == 0 {
-            "lacks a kernel, threads or versions"
+        let problem = if row.kernel.is_empty() || row.threads == 0 || row.versions == 0 || row.windows == 0 {
+            "lacks a kernel, threads, versions or windows"
         } else if !spreads.iter().flatten().all(|spread| spread.is_sound()) {
             "has figures that are not above 0, p10 first and p90 last"
         } else if !row.cpu_share.is_none_or(is_share) {
@@ -170,29 +196,30 @@ fn make_printable(report: &mut BenchReport) {
     }
 }
 
-/// Whether `path` may be written: free, or what `is_ours` knows, in a folder that takes files.
+/// Whether `path` may be written: free, or what `is_ours` knows, in a folder that takes files. A link stays one: the
+/// place for [`write_whole`] is what it leads to.
 pub(super) fn check_free(
     path: &Path,
     what: &'static str,
     is_ours: impl FnOnce(&Path) -> bool,
-) -> Result<(), FileError> {
-    match fs::metadata(path) {
-        Ok(_) if !is_ours(path) => return Err(FileError::Occupied { path: path.to_owned(), what }),
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+) -> Result<PathBuf, FileError> {
+    let place = match fs::canonicalize(path) {
+        Ok(place) if is_ours(&place) => place,
+        Ok(_) => return Err(FileError::Occupied { path: path.to_owned(), what }),
+        Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
         Err(source) => return Err(FileError::Read { path: path.to_owned(), source }),
-    }
-    scratch(path).map(drop).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    };
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    scratch(&place).map_err(failed)?;
+    Ok(place)
 }
 
-/// Puts a file at `path` in one step: whoever reads it sees the old one or the whole new one.
-pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), FileError> {
-    let failed = |source| FileError::Write { path: path.to_owned(), source };
-    // A link stays one.
-    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut file = scratch(&place).map_err(failed)?;
+/// Puts a file at `place` in one step: whoever reads it sees the old one or the whole new one.
+pub(super) fn write_whole(place: &Path, text: &str) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: place.to_owned(), source };
+    let mut file = scratch(place).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(&place).map_err(|error| failed(error.error))?;
+    file.persist(place).map_err(|error| failed(error.error))?;
     Ok(())
 }
 

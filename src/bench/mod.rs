@@ -27,7 +27,7 @@ pub use answers::Mismatch;
 pub use chart::{ChartError, check_place as check_chart, of_comparison, of_report};
 pub use compare::{ComparedRow, Comparison, Side};
 pub use cycles::Cycles;
-pub use file::{FileError, check_place, load, save};
+pub use file::{FileError, Saved, check_place, load, save};
 pub use progress::Progress;
 pub use report::{BenchReport, BenchRow, Build, Key};
 pub use run::{BenchConfig, BenchError, Step, run};

@@ -126,6 +126,10 @@ struct Pair {
     cycles_per_hash: Option<f64>,
     /// The least part of its time that a thread was given, where the system tells.
     share: Option<f64>,
+    /// Time of all windows, in seconds of threads.
+    seconds: f64,
+    /// How much of it the threads were given.
+    given: Option<f64>,
 }
 
 /// Windows of the baseline and of the kernel by turns.
@@ -152,12 +156,16 @@ impl Measured {
         let rate = windows.iter().map(Window::rate).sum();
         let hashes: u64 = windows.iter().map(|window| window.hashes).sum();
         let cycles: Option<u64> = windows.iter().map(|window| window.cycles).sum();
-        let shares: Option<Vec<f64>> = windows.iter().chain([baseline]).map(|window| window.share).collect();
+        let all = || windows.iter().chain([baseline]);
+        let shares: Option<Vec<f64>> = all().map(|window| window.share).collect();
+        let (seconds, given) = (all().map(|window| window.seconds).sum(), all().map(Window::given).sum());
         self.pairs.push(Pair {
             baseline: baseline.rate(),
             rate,
             cycles_per_hash: cycles.map(|cycles| cycles as f64 / hashes as f64),
             share: shares.and_then(|shares| shares.into_iter().min_by(f64::total_cmp)),
+            seconds,
+            given,
         });
         self.hashes += hashes;
         for window in windows {
@@ -178,7 +186,8 @@ impl Measured {
         let counted = self.counted();
         let spread = |of: fn(&Pair) -> f64| Spread::of(counted.iter().map(|pair| of(pair)).collect());
         let cycles: Vec<f64> = counted.iter().filter_map(|pair| pair.cycles_per_hash).collect();
-        let shares: Option<f64> = self.pairs.iter().map(|pair| pair.share).sum();
+        let given: Option<f64> = self.pairs.iter().map(|pair| pair.given).sum();
+        let seconds: f64 = self.pairs.iter().map(|pair| pair.seconds).sum();
         let Key { kernel, versions, threads } = Key::new(variant, threads);
         Some(BenchRow {
             kernel,
@@ -190,7 +199,7 @@ impl Measured {
             cycles_per_hash: Some(cycles)
                 .filter(|cycles| 2 * cycles.len() > counted.len())
                 .and_then(Spread::of),
-            cpu_share: shares.map(|shares| shares / self.pairs.len() as f64),
+            cpu_share: given.map(|given| given / seconds),
             windows: counted.len(),
             windows_left_out: self.pairs.len() - counted.len(),
             hits: self.hits,
@@ -234,7 +243,7 @@ mod tests {
     }
 
     fn pair(rate: f64, share: f64, cycles_per_hash: Option<f64>) -> Pair {
-        Pair { baseline: 1.0, rate, cycles_per_hash, share: Some(share) }
+        Pair { baseline: 1.0, rate, cycles_per_hash, share: Some(share), seconds: 1.0, given: Some(share) }
     }
 
     fn row(pairs: Vec<Pair>) -> BenchRow {
@@ -247,6 +256,24 @@ mod tests {
         let counted = |count| (0..4).map(|i| pair(2.0, 1.0, (i < count).then_some(99.0))).collect();
         assert_eq!(row(counted(2)).cycles_per_hash, None);
         assert_eq!(row(counted(3)).cycles_per_hash.unwrap().median, 99.0);
+    }
+
+    #[test]
+    fn the_cpu_share_is_that_of_all_the_time_of_all_threads() {
+        let window = |seconds, share| Window {
+            hashes: 1,
+            seconds,
+            share: Some(share),
+            cycles: None,
+            hits: 0,
+            wrong: None,
+        };
+        let mut measured = Measured::default();
+        measured.add(&window(1.0, 1.0), vec![window(1.0, 1.0), window(2.0, 0.25)]);
+        measured.add(&window(1.0, 1.0), vec![window(1.0, 1.0), window(4.0, 0.5)]);
+        let variant = Variant::plain(miner_core::sha256d::Isa::available()[0]);
+        // 2.5 of 4 seconds, then 4 of 6.
+        assert_eq!(measured.row(variant, 2).unwrap().cpu_share, Some(0.65));
     }
 
     #[test]

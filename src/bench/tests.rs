@@ -127,7 +127,7 @@ fn a_result_survives_its_file() {
     let path = folder.path("result.json");
     save(&path, &report()).unwrap();
     assert_eq!(load(&path).unwrap(), report());
-    let newer = BenchReport { complete: false, ..report() };
+    let newer = BenchReport { row_s: 2.0, ..report() };
     save(&path, &newer).unwrap();
     assert_eq!(load(&path).unwrap(), newer, "a result gives way to a newer one");
     assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 1, "nothing else is left behind");
@@ -136,10 +136,40 @@ fn a_result_survives_its_file() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o400, 0o400);
         symlink(&path, folder.path("link")).unwrap();
-        save(&folder.path("link"), &report()).unwrap();
+        assert_eq!(save(&folder.path("link"), &report()).unwrap(), Saved::Whole);
         assert!(fs::symlink_metadata(folder.path("link")).unwrap().is_symlink(), "a link stays one");
         assert_eq!(load(&path).unwrap(), report());
     }
+}
+
+#[test]
+fn nothing_and_less_never_take_the_place_of_more() {
+    let folder = Folder::new();
+    let path = folder.path("result.json");
+    let nothing = BenchReport { rows: Vec::new(), ..report() };
+    assert_eq!(save(&path, &nothing).unwrap(), Saved::Nothing);
+    assert!(!path.exists());
+    let partial = |row_s| BenchReport { complete: false, row_s, ..report() };
+    for row_s in [1.0, 2.0] {
+        assert_eq!(save(&path, &partial(row_s)).unwrap(), Saved::Whole);
+        assert_eq!(load(&path).unwrap().row_s, row_s, "a partial one may replace a partial one");
+    }
+    assert_eq!(save(&path, &report()).unwrap(), Saved::Whole);
+    assert_eq!(save(&path, &partial(2.0)).unwrap(), Saved::Kept);
+    assert_eq!(save(&path, &nothing).unwrap(), Saved::Nothing);
+    assert_eq!(load(&path).unwrap(), report());
+    let newer = folder.write("newer", json!({ "type": "lode_bench", "v": 2 }).to_string());
+    assert_eq!(save(&newer, &partial(2.0)).unwrap(), Saved::Kept);
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_checked_is_where_a_link_leads() {
+    let folder = Folder::new();
+    let target = folder.write("target", "");
+    std::os::unix::fs::symlink(&target, folder.path("link")).unwrap();
+    let place = file::check_free(&folder.path("link"), "anything", |_| true).unwrap();
+    assert_eq!(place, fs::canonicalize(target).unwrap());
 }
 
 #[test]
@@ -193,6 +223,7 @@ fn hostile_files_are_refused() {
     assert!(changed(&|value| value["rows"][0]["rate_hs"]["p10"] = Value::Null).contains("null"));
     assert!(changed(&|value| value["rows"][0]["threads"] = json!(-1)).contains("invalid value"));
     assert!(changed(&|value| value["rows"][0]["threads"] = json!(0)).contains("row 0 lacks"));
+    assert!(changed(&|value| value["rows"][0]["windows"] = json!(0)).contains("row 0 lacks"));
     assert!(changed(&|value| value["rows"][1] = value["rows"][0].clone()).contains("row 1 is there twice"));
     assert!(changed(&|value| value["row_s"] = json!(-1)).contains("row_s"));
     assert!(changed(&|value| value["v"] = json!(0)).contains("its form"));
@@ -240,6 +271,8 @@ fn a_comparison_tells_what_became_of_each_rate_and_what_else_differs() {
     b.machine.kernel = Some("Linux 7.0".to_owned());
     b.build.commit = "0123456789ab".to_owned();
     b.rows[0].cpu_share = Some(0.25);
+    b.rows[4].windows = 9;
+    scale(&mut b.rows[4].rate_hs, 3.0);
     b.complete = false;
     b.mismatch = Some(Mismatch { kernel: "avx2".into(), versions: 1, what: "checksum".into() });
     let comparison = Comparison::of(("before", &a), ("after", &b));
@@ -257,6 +290,7 @@ fn a_comparison_tells_what_became_of_each_rate_and_what_else_differs() {
         "build differs",
         "B is partial",
         "B was disturbed",
+        "B has 1 of 5 rows with fewer than 10 windows",
         "B computed wrongly (avx2)",
         "only in A: avx512 x32 with 1 threads",
         "1.200 faster",

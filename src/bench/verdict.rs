@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::spread::Spread;
 
+/// With fewer windows, p10 and p90 are hardly more than the least and the most, and stay apart by chance.
+pub(super) const ENOUGH_WINDOWS: usize = 10;
+
 /// What became of a figure from one result to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Change {
@@ -23,13 +26,16 @@ pub enum Verdict {
     Faster,
     /// The other way round.
     Slower,
-    /// The ranges overlap: no difference is shown.
+    /// The ranges overlap, or come from too few windows: no difference is shown.
     Same,
 }
 
 impl Change {
-    pub(super) fn between(first: &Spread, second: &Spread) -> Self {
-        let verdict = if second.p10 > first.p90 {
+    /// From the spread of one figure to that of the other; `windows`: the fewer of theirs.
+    pub(super) fn between(first: &Spread, second: &Spread, windows: usize) -> Self {
+        let verdict = if windows < ENOUGH_WINDOWS {
+            Verdict::Same
+        } else if second.p10 > first.p90 {
             Verdict::Faster
         } else if second.p90 < first.p10 {
             Verdict::Slower
@@ -68,9 +74,18 @@ mod tests {
             // Wide spreads show no difference, however far apart the medians are.
             (spread(50.0, 200.0, 300.0), Verdict::Same),
         ] {
-            let change = Change::between(&first, &second);
+            let change = Change::between(&first, &second, ENOUGH_WINDOWS);
             assert_eq!(change.verdict, verdict, "{second:?}");
             assert_eq!(change.ratio, second.median / 100.0);
+        }
+    }
+
+    #[test]
+    fn a_few_windows_show_no_difference() {
+        let spread = |median| Spread { p10: median - 1.0, median, p90: median + 1.0 };
+        for (windows, verdict) in [(1, Verdict::Same), (9, Verdict::Same), (10, Verdict::Faster)] {
+            let change = Change::between(&spread(100.0), &spread(200.0), windows);
+            assert_eq!(change, Change { ratio: 2.0, verdict }, "{windows} windows");
         }
     }
 }

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lode::bench::stress::{self, StressConfig, StressStep};
-use lode::bench::{self, BenchConfig, Comparison, Progress, Step, Stop, Variant};
-use lode::cpu::CpuSetup;
-use lode::cpu::choice::Choice;
+use lode::bench::{self, BenchConfig, BenchReport, Comparison, Progress, Saved, Step, Stop, Variant};
+use lode::cpu::choice::{Choice, Failure, NoKernel};
+use lode::cpu::probe::ProbeError;
+use lode::cpu::{CpuSetup, SetupError};
 use lode::explain::{Exit, Explain, Explanation};
 use lode::mine::MineError;
 use lode::report::format;
@@ -20,7 +21,7 @@ use miner_core::types::HashRate;
 use serde::Serialize;
 
 use super::to_json;
-use crate::print;
+use crate::{complain, print};
 
 /// `lode bench`.
 pub(crate) fn bench(settings: BenchSettings) -> Result<Exit, Explanation> {
@@ -65,14 +66,45 @@ fn measure(
     progress.end();
     let report = report.map_err(|error| error.explain())?;
     let mut printed = manner.print(&report);
-    if !manner.json && !stop.is_asked() {
-        printed = print(&format!("\n`lode mine` takes {}\n", choose_as_mining(cpu)?.describe()));
+    for failed in [save.map(|path| keep(path, &report)), chart.map(|path| draw(path, &report))] {
+        if let Some(Err(explanation)) = failed {
+            complain(&explanation.to_string());
+            printed = worse(printed, explanation.exit);
+        }
     }
-    save.map_or(Ok(()), |path| bench::save(path, &report)).map_err(|error| error.explain())?;
-    if !report.rows.is_empty() {
-        chart.map_or(Ok(()), |path| bench::of_report(path, &report)).map_err(|error| error.explain())?;
+    if !manner.json && !stop.is_asked() {
+        let taken = match choose_as_mining(cpu) {
+            Ok(choice) => format!("takes {}", choice.describe()),
+            Err(error) => format!("could not choose: {error}"),
+        };
+        printed = worse(printed, print(&format!("\n`lode mine` {taken}\n")));
     }
     Ok(exit(report.mismatch.is_none(), printed, &stop))
+}
+
+/// Saves a result, or says why not.
+fn keep(path: &Path, report: &BenchReport) -> Result<(), Explanation> {
+    let name = || format::printable(&path.display().to_string());
+    match bench::save(path, report).map_err(|error| error.explain())? {
+        Saved::Whole => {}
+        Saved::Nothing => complain(&format!("nothing was measured: {} is not written", name())),
+        Saved::Kept => {
+            complain(&format!("{} holds a complete result: this partial one does not replace it", name()));
+        }
+    }
+    Ok(())
+}
+
+fn draw(path: &Path, report: &BenchReport) -> Result<(), Explanation> {
+    if report.rows.is_empty() {
+        return Ok(());
+    }
+    bench::of_report(path, report).map_err(|error| error.explain())
+}
+
+/// What failed stays failed.
+fn worse(first: Exit, second: Exit) -> Exit {
+    if first == Exit::Ok { second } else { first }
 }
 
 fn compare(a: &Path, b: &Path, chart: Option<&Path>, manner: Manner) -> Result<Exit, Explanation> {
@@ -88,25 +120,56 @@ fn compare(a: &Path, b: &Path, chart: Option<&Path>, manner: Manner) -> Result<E
 
 fn stress(cpu: &BenchCpu, duration: Duration, manner: Manner) -> Result<Exit, Explanation> {
     let choice = choice(cpu)?;
-    let variants = if takes_turns(cpu.isa.as_deref()) {
-        Variant::of(choice.candidates())
+    let (variants, failed) = if takes_turns(cpu.isa.as_deref()) {
+        (Variant::of(choice.candidates()), Vec::new())
     } else {
-        mined(choose_as_mining(cpu)?.kernels)
+        let Choice { kernels, failed, .. } = choose_as_mining(cpu).map_err(|error| unusable(&error))?;
+        (mined(kernels), failed)
     };
+    check_duration(duration, variants.len())?;
+    for failure in &failed {
+        complain(&format!("a kernel is left out of the stress test: {failure}"));
+    }
     let config = StressConfig { variants, threads: threads(cpu), duration, hook: None };
     let (stop, mut progress) = (stop()?, Progress::new(manner.quiet, Instant::now()));
     let report = stress::run(&config, &stop, |step| progress.show(Instant::now(), || stressing(step)));
     progress.end();
     let report = report.map_err(|error| error.explain())?;
-    Ok(exit(report.is_sound(), manner.print(&report), &stop))
+    let is_sound = report.is_sound() && !failed.iter().any(is_unsound);
+    Ok(exit(is_sound, manner.print(&report), &stop))
+}
+
+/// Each kernel is to have its turn.
+fn check_duration(duration: Duration, kernels: usize) -> Result<(), Explanation> {
+    let least = stress::least(kernels);
+    if duration >= least {
+        return Ok(());
+    }
+    let what =
+        format!("--stress is {:.1} s: too short for {kernels} kernels to take turns", duration.as_secs_f64());
+    let advice = format!("give at least {} s, or name fewer kernels by --isa", least.as_secs_f64().ceil());
+    Err(Explanation { what, place: None, advice: Some(advice), exit: Exit::Usage })
+}
+
+/// A kernel that computes wrongly or crashes tells of the machine; one that could not be measured, of nothing.
+fn is_unsound(failure: &Failure) -> bool {
+    matches!(failure.error, ProbeError::Wrong(_) | ProbeError::Crashes(_) | ProbeError::Nonsense)
 }
 
 /// What `lode mine` would choose.
-fn choose_as_mining(cpu: &BenchCpu) -> Result<Choice, Explanation> {
+fn choose_as_mining(cpu: &BenchCpu) -> Result<Choice, SetupError> {
     let isa = cpu.isa.clone().filter(|isa| isa != "all");
     let setup = CpuSetup::new(&CpuSettings { isa, ..CpuSettings::default() }, false);
-    let choice = setup.and_then(|setup| Ok(setup.choose()?));
-    choice.map_err(|error| error.explain())
+    setup.and_then(|setup| Ok(setup.choose()?))
+}
+
+/// Where every kernel failed, how they did counts as in a stress test.
+fn unusable(error: &SetupError) -> Explanation {
+    let mut explanation = error.explain();
+    if matches!(error, SetupError::NoKernel(NoKernel(failed)) if failed.iter().any(is_unsound)) {
+        explanation.exit = Exit::Mismatch;
+    }
+    explanation
 }
 
 /// The forms of kernels that mining uses.
@@ -162,7 +225,10 @@ fn stressing(step: &StressStep) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+
     use lode::event::EndReason;
+    use miner_core::sha256d::Isa;
 
     use super::*;
 
@@ -175,6 +241,35 @@ mod tests {
         stop.ask(EndReason::Interrupted);
         assert_eq!(exit(true, Exit::Ok, &stop), Exit::Interrupted);
         assert_eq!(exit(false, Exit::Ok, &stop), Exit::Mismatch);
+    }
+
+    #[test]
+    fn what_failed_stays_failed() {
+        assert_eq!(worse(Exit::Ok, Exit::Ok), Exit::Ok);
+        assert_eq!(worse(Exit::Ok, Exit::Usage), Exit::Usage);
+        assert_eq!(worse(Exit::Failed, Exit::Ok), Exit::Failed);
+    }
+
+    #[test]
+    fn a_kernel_that_computes_wrongly_or_crashes_is_not_sound() {
+        let is_unsound = |error| is_unsound(&Failure { isa: Isa::available()[0], error });
+        assert!(is_unsound(ProbeError::Wrong("nonce 7".to_owned())));
+        assert!(is_unsound(ProbeError::Crashes(ExitStatus::default())));
+        assert!(is_unsound(ProbeError::Nonsense));
+        assert!(!is_unsound(ProbeError::Hangs(Duration::from_secs(1))));
+        assert!(!is_unsound(ProbeError::Failed("why".to_owned())));
+        let none = |error| NoKernel(vec![Failure { isa: Isa::available()[0], error }]).into();
+        assert_eq!(unusable(&none(ProbeError::Nonsense)).exit, Exit::Mismatch);
+        assert_eq!(unusable(&none(ProbeError::Failed("why".to_owned()))).exit, Exit::NoDevice);
+    }
+
+    #[test]
+    fn a_time_too_short_for_all_kernels_is_refused_with_one_that_is_not() {
+        let short = check_duration(Duration::from_secs(1), 6).unwrap_err();
+        assert_eq!(short.exit, Exit::Usage);
+        assert!(short.to_string().contains("give at least 2 s"), "{short}");
+        assert!(check_duration(Duration::from_secs(2), 6).is_ok());
+        assert!(check_duration(Duration::from_secs(1), 5).is_ok());
     }
 
     #[test]

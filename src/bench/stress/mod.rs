@@ -76,6 +76,11 @@ pub struct StressStep {
     pub errors: u64,
 }
 
+/// The least time in which each of `variants` kernels has a turn.
+pub fn least(variants: usize) -> Duration {
+    REGION.saturating_mul(variants as u32)
+}
+
 /// Stresses the CPU until the time is over or `stop` is asked; `progress` is called about ten times a second.
 ///
 /// # Errors
@@ -206,10 +211,13 @@ impl<'a> Hasher<'a> {
         self.tally
     }
 
-    /// Hashes one region again and again.
+    /// Hashes one region again and again, until the next kernel's turn at most.
     fn hash(&mut self, turn: usize, variant: Variant, region: &Region) {
         let (begin, mut hits) = (Instant::now(), Vec::new());
-        while begin.elapsed() < REGION && !self.shared.over.load(Ordering::Relaxed) {
+        let shared = self.shared;
+        let goes_on =
+            || shared.turn_at(shared.begin.elapsed()) == turn && !shared.over.load(Ordering::Relaxed);
+        while begin.elapsed() < REGION && goes_on() {
             hits.clear();
             region.scan(variant.isa, &mut hits);
             if let Some(hook) = &self.shared.config.hook {

@@ -153,9 +153,21 @@ impl StressReport {
         }
     }
 
-    /// Whether nothing was wrong.
+    /// Whether nothing was wrong, and a run that was not stopped tested every kernel.
     pub fn is_sound(&self) -> bool {
-        self.errors.all() == 0
+        self.errors.all() == 0 && (!self.complete || self.not_tested().is_empty())
+    }
+
+    /// The kernels that no thread came to.
+    fn not_tested(&self) -> Vec<String> {
+        let idle = |place: &usize| self.threads.iter().all(|thread| thread.kernels[*place].hashes == 0);
+        let names: Vec<String> = self.kernels().iter().map(KernelTally::form).collect();
+        (0..names.len()).filter(idle).map(|place| names[place].clone()).collect()
+    }
+
+    /// All threads have the same kernels in the same order.
+    fn kernels(&self) -> &[KernelTally] {
+        self.threads.first().map(|thread| thread.kernels.as_slice()).unwrap_or_default()
     }
 }
 
@@ -174,6 +186,15 @@ impl ThreadTally {
     /// Errors with all kernels.
     pub fn errors(&self) -> Errors {
         self.kernels.iter().map(|kernel| kernel.errors).fold(Errors::default(), Errors::plus)
+    }
+}
+
+impl KernelTally {
+    fn form(&self) -> String {
+        match self.versions {
+            1 => self.kernel.clone(),
+            versions => format!("{} x{versions}", self.kernel),
+        }
     }
 }
 
@@ -236,12 +257,8 @@ impl fmt::Display for StressReport {
             let Errors { wrong, missed, reference } = errors;
             writeln!(f, "{:>7} {cpu:>4} {rate:>12} {wrong:>9} {missed:>9} {reference:>9}", thread.thread)?;
         }
-        let kernels = self.threads.first().map(|thread| thread.kernels.as_slice()).unwrap_or_default();
-        let names = kernels.iter().map(|kernel| match kernel.versions {
-            1 => kernel.kernel.clone(),
-            versions => format!("{} x{versions}", kernel.kernel),
-        });
-        writeln!(f, "{elapsed}, {}, {}", names.collect::<Vec<_>>().join(" and "), rate(self.rate_hs))?;
+        let names: Vec<String> = self.kernels().iter().map(KernelTally::form).collect();
+        writeln!(f, "{elapsed}, {}, {}", names.join(" and "), rate(self.rate_hs))?;
         if let [first, .., last] = self.samples.as_slice() {
             writeln!(f, "rate at first {}, at last {}", rate(first.rate_hs), rate(last.rate_hs))?;
         }
@@ -251,6 +268,10 @@ impl fmt::Display for StressReport {
         }
         if !self.complete {
             writeln!(f, "PARTIAL: stopped before the time was over")?;
+        }
+        let not_tested = self.not_tested();
+        if !not_tested.is_empty() {
+            writeln!(f, "NOT TESTED: {}", not_tested.join(" and "))?;
         }
         let hits: u64 =
             self.threads.iter().flat_map(|thread| &thread.kernels).map(|kernel| kernel.hits).sum();

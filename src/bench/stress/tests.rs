@@ -78,7 +78,7 @@ fn one_flipped_bit_is_noticed() {
 fn time_ends_it() {
     let (config, mut steps) = (config(None), Vec::new());
     let report = run(&config, &Stop::default(), |step| steps.push(step.clone())).unwrap();
-    assert!(report.complete && report.is_sound(), "{report:?}");
+    assert!(report.complete && report.errors == Errors::default(), "{report:?}");
     assert!(report.elapsed_s >= config.duration.as_secs_f64());
     assert!(steps.windows(2).all(|pair| pair[0].elapsed < pair[1].elapsed) && !steps.is_empty());
     assert_eq!(
@@ -95,6 +95,33 @@ fn turns_are_of_one_length_and_come_round() {
     for turn in 0..3 * kernels {
         assert_eq!(shared.turn_at(TURN * turn as u32 + TURN / 2), turn % kernels);
     }
+}
+
+#[test]
+fn a_kernel_that_never_ran_is_named_and_not_sound() {
+    let config = config(None);
+    let of = |complete, hashes: &[(usize, usize)]| {
+        let mut threads: Vec<_> =
+            (0..2).map(|thread| ThreadTally::new(thread, None, &config.variants)).collect();
+        for &(thread, kernel) in hashes {
+            threads[thread].kernels[kernel].hashes = 1;
+        }
+        StressReport::of(&config, complete, Duration::from_secs(1), threads, Vec::new())
+    };
+    let all: Vec<_> = (0..config.variants.len()).map(|kernel| (kernel % 2, kernel)).collect();
+    let report = of(true, &all);
+    assert!(report.is_sound() && !report.to_string().contains("NOT TESTED"), "{report}");
+    let report = of(true, &all[..1]);
+    assert!(!report.is_sound() && report.to_string().contains("NOT TESTED: portable x4"), "{report}");
+    assert!(of(false, &all[..1]).is_sound(), "a run that was stopped promises nothing");
+}
+
+#[test]
+fn the_least_time_has_a_turn_for_each_kernel() {
+    let kernels = config(None).variants.len();
+    let config = StressConfig { duration: least(kernels), ..config(None) };
+    let shared = Shared::new(&config, Instant::now());
+    assert_eq!(shared.turn * kernels as u32, config.duration);
 }
 
 #[test]
