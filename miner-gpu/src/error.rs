@@ -31,6 +31,13 @@ pub enum GpuError {
     },
 }
 
+impl GpuError {
+    /// Whether another kernel may do where this one did not.
+    pub(crate) fn is_of_kernel(&self) -> bool {
+        matches!(self, Self::Kernel(_) | Self::WrongAnswer { .. })
+    }
+}
+
 impl From<GpuError> for BackendError {
     fn from(error: GpuError) -> Self {
         match error {

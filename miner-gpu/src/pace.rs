@@ -7,6 +7,13 @@ use crate::pipeline::MAX_DISPATCH;
 /// The longest time that a dispatch may be aimed at: drivers reset devices that seem to hang.
 pub const LONGEST: Duration = Duration::from_millis(100);
 
+/// The most hashes in the first dispatch, however fast the GPU is said to be: even a slow one ends it before it is
+/// held to hang.
+const MAX_FIRST: f64 = (1u64 << 27) as f64;
+
+/// The least hashes to aim at.
+const LEAST: f64 = 1024.0;
+
 /// How hard a GPU works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Intensity {
@@ -43,10 +50,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Begins with a dispatch of so many hashes.
+    /// Begins with a dispatch of about so many hashes.
     pub(crate) fn new(intensity: &Intensity, hashes: u64) -> Self {
         let target = intensity.target.clamp(Duration::from_millis(1), LONGEST).as_secs_f64();
-        Self { target, hashes: hashes as f64 }
+        Self { target, hashes: (hashes as f64).clamp(LEAST, MAX_FIRST) }
     }
 
     /// Hashes for the next dispatch.
@@ -54,13 +61,15 @@ impl Pace {
         self.hashes as u64
     }
 
-    /// Learns that a dispatch of so many hashes took so long. Short ones, the ends of units, tell little.
+    /// Learns that a dispatch of so many hashes took so long. Short ones, the ends of units, tell little, unless even
+    /// they took too long.
     pub(crate) fn note(&mut self, hashes: u64, took: Duration) {
-        if (hashes as f64) < self.hashes / 2.0 {
+        let took = took.as_secs_f64();
+        if (hashes as f64) < self.hashes / 2.0 && took < self.target {
             return;
         }
-        let ratio = (self.target / took.as_secs_f64().max(1e-6)).clamp(0.5, 2.0);
-        self.hashes = (self.hashes * (1.0 + 0.5 * (ratio - 1.0))).clamp(1024.0, 4.0 * MAX_DISPATCH as f64);
+        let ratio = (self.target / took.max(1e-6)).clamp(0.5, 2.0);
+        self.hashes = (self.hashes * (1.0 + 0.5 * (ratio - 1.0))).clamp(LEAST, 4.0 * MAX_DISPATCH as f64);
     }
 }
 
@@ -94,6 +103,21 @@ mod tests {
         assert!(pace.hashes() <= 4 * MAX_DISPATCH);
         (0..1000).for_each(|_| pace.note(u64::MAX, Duration::from_secs(1000)));
         assert!(pace.hashes() >= 1024);
+    }
+
+    #[test]
+    fn an_absurd_estimate_is_bounded_and_corrects_itself_by_short_pieces() {
+        let mut pace = Pace::new(&Intensity::NORMAL, u64::MAX);
+        assert!(pace.hashes() as f64 <= MAX_FIRST);
+        assert!(Pace::new(&Intensity::NORMAL, 0).hashes() as f64 >= LEAST);
+        // Units are much shorter than the estimate: no piece is half as long as it.
+        let (rate, unit) = (2e7, 1 << 22);
+        for _ in 0..60 {
+            let piece = pace.hashes().min(unit);
+            pace.note(piece, Duration::from_secs_f64(piece as f64 / rate));
+        }
+        let error = pace.hashes() as f64 / rate / Intensity::NORMAL.target.as_secs_f64() - 1.0;
+        assert!(error.abs() < 0.2, "{error}");
     }
 
     #[test]

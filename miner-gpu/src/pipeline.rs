@@ -118,7 +118,9 @@ impl Device {
     pub(crate) fn compile(&self, form: Form) -> Result<Pipeline, GpuError> {
         let kernel = Kernel::new(form);
         assert!(kernel.uniform_bytes() <= UNIFORM_BYTES, "{form}");
-        let scope = self.device.push_error_scope(ErrorFilter::Validation);
+        let invalid = self.device.push_error_scope(ErrorFilter::Validation);
+        // What the driver's own compiler says no to.
+        let internal = self.device.push_error_scope(ErrorFilter::Internal);
         let module = self.device.create_shader_module(ShaderModuleDescriptor {
             label: None,
             source: ShaderSource::Wgsl(kernel.source().into()),
@@ -136,7 +138,9 @@ impl Device {
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             cache: None,
         });
-        if let Some(error) = pollster::block_on(scope.pop()) {
+        let internal = pollster::block_on(internal.pop());
+        let invalid = pollster::block_on(invalid.pop());
+        if let Some(error) = invalid.or(internal) {
             return Err(GpuError::Kernel(one_line(&error.to_string())));
         }
         self.check()?;
@@ -235,9 +239,10 @@ pub(crate) fn fitting(form: &Form, want: u64) -> u64 {
     groups * granule
 }
 
-/// Workgroups of a dispatch in columns and rows.
+/// Workgroups of a dispatch in columns and rows. Panics at what is not [`fitting`]: nonces would go unsearched, and be
+/// counted.
 fn grid(form: &Form, nonces: u64) -> (u32, u32) {
-    debug_assert_eq!(fitting(form, nonces), nonces, "{form}");
+    assert_eq!(fitting(form, nonces), nonces, "{form}: a grid of whole rows");
     let groups = nonces / form.granule();
     let (columns, rows) = if groups <= MAX_GROUPS { (groups, 1) } else { (ROW, groups / ROW) };
     (columns as u32, rows as u32)

@@ -11,6 +11,9 @@ use crate::kernel::{Choose, Form, Majority, Rotate, Variant};
 use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
 use crate::selftest::FIRST_ANSWER;
 
+/// No card comes near so many hashes a second: a remembered rate above it is spoilt.
+const MAX_RATE: f64 = 1e13;
+
 /// Time that a measured dispatch should take at least.
 const WINDOW: Duration = Duration::from_millis(15);
 
@@ -33,13 +36,15 @@ pub struct Tuning {
 
 impl Tuning {
     /// Measures kernels against each other, one property at a time. Takes seconds: every kernel is compiled for it.
-    /// `None`: `goes_on`, asked before each of them, said no.
+    /// Only what `prove` compiled and found right takes part. `None`: `goes_on`, asked before each of them, said no.
     pub(crate) fn measure(
         device: &Device,
+        prove: &Prove<'_>,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Self>, GpuError> {
-        let mut contest = Contest { device, slot: device.slot(), best: None, goes_on, stopped: false };
-        contest.challenge(Form::DEFAULT)?;
+        let slot = device.slot();
+        let mut contest = Contest { device, slot, best: None, prove, goes_on, stopped: false, refused: None };
+        contest.vary(|_| ())?;
         let Variant { rotate, choose, majority } = Form::DEFAULT.variant;
         for rotate in Rotate::ALL.into_iter().filter(|&other| other != rotate) {
             contest.vary(|form| form.variant.rotate = rotate)?;
@@ -55,6 +60,9 @@ impl Tuning {
         }
         for nonces in [16, 128] {
             contest.vary(|form| form.nonces = nonces)?;
+        }
+        if let (None, Some(error), false) = (&contest.best, contest.refused.take(), contest.stopped) {
+            return Err(error);
         }
         let single = contest.form();
         for midstates in [2, 4] {
@@ -81,18 +89,24 @@ impl Tuning {
         };
         let rate: f64 = lines.next()?.parse().ok()?;
         let fits = single.midstates == 1 && several.is_none_or(|form| form.midstates > 1);
-        let sound = fits && rate.is_finite() && rate > 0.0 && lines.next().is_none();
+        let sound = fits && rate > 0.0 && rate <= MAX_RATE && lines.next().is_none();
         sound.then_some(Self { single, several, rate: HashRate(rate) })
     }
 }
+
+/// Compiles a kernel, and asks it known answers.
+pub(crate) type Prove<'a> = dyn Fn(Form, &mut Slot) -> Result<Pipeline, GpuError> + 'a;
 
 /// The best kernel so far.
 struct Contest<'a> {
     device: &'a Device,
     slot: Slot,
     best: Option<Champion>,
+    prove: &'a Prove<'a>,
     goes_on: &'a mut dyn FnMut() -> bool,
     stopped: bool,
+    /// What was wrong with the first kernel that lost without a measurement.
+    refused: Option<GpuError>,
 }
 
 struct Champion {
@@ -110,12 +124,15 @@ impl Contest<'_> {
         HashRate(self.best.as_ref().map_or(0.0, |best| best.rate))
     }
 
-    /// Challenges the best kernel with itself, changed. A driver that refuses a kernel keeps the best one.
+    /// Challenges the best kernel with itself, changed. One that the driver refuses, or that computes wrongly, loses.
     fn vary(&mut self, change: impl FnOnce(&mut Form)) -> Result<(), GpuError> {
         let mut form = self.form();
         change(&mut form);
         match self.challenge(form) {
-            Err(GpuError::Kernel(_)) => Ok(()),
+            Err(error) if error.is_of_kernel() => {
+                self.refused.get_or_insert(error);
+                Ok(())
+            }
             other => other,
         }
     }
@@ -125,9 +142,7 @@ impl Contest<'_> {
         if self.stopped {
             return Ok(());
         }
-        let pipeline = self.device.compile(form)?;
-        // The first dispatch may be a compilation.
-        self.window(&pipeline, form.granule())?;
+        let pipeline = (self.prove)(form, &mut self.slot)?;
         let mut nonces = fitting(&form, 1 << 16);
         loop {
             let took = self.window(&pipeline, nonces)?;
@@ -199,6 +214,11 @@ impl TuningCache {
         }
     }
 
+    /// Drops the tuning of a GPU.
+    pub(crate) fn forget(&self, gpu: &GpuFacts) {
+        let _ = std::fs::remove_file(self.file(gpu));
+    }
+
     /// One line: a newline in a driver's words is none here.
     fn key(&self, gpu: &GpuFacts) -> String {
         let GpuFacts { name, api, driver, driver_info, .. } = gpu;
@@ -245,6 +265,9 @@ mod tests {
             cache.save(&gpu(), tuning);
             assert_eq!(cache.load(&gpu()), Some(tuning));
         }
+        cache.forget(&gpu());
+        assert_eq!(cache.load(&gpu()), None);
+        cache.save(&gpu(), tuning());
         let updated = GpuFacts { driver_info: "1.1".to_owned(), ..gpu() };
         assert_eq!(cache.load(&updated), None);
         assert_eq!(TuningCache { build: "2".to_owned(), ..cache.clone() }.load(&gpu()), None);
@@ -258,9 +281,11 @@ mod tests {
         assert_eq!(Tuning::from_text(&good), Some(tuning()));
         let swapped: Vec<&str> = good.lines().collect();
         let swapped = format!("{}\n{}\n{}\n", swapped[1], swapped[0], swapped[2]);
-        for text in ["", "none\nnone\n1\n", &good.replace("1250000000", "NaN"), &swapped, &format!("{good}x")]
-        {
+        for text in ["", "none\nnone\n1\n", &swapped, &format!("{good}x")] {
             assert_eq!(Tuning::from_text(text), None, "{text}");
+        }
+        for rate in ["NaN", "inf", "1e308", "1.1e13", "0", "-1"] {
+            assert_eq!(Tuning::from_text(&good.replace("1250000000", rate)), None, "{rate}");
         }
     }
 }

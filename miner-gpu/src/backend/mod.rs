@@ -15,9 +15,10 @@ use miner_core::work::Granularity;
 
 use crate::adapter::Gpu;
 use crate::error::GpuError;
+use crate::kernel::Form;
 use crate::pace::Intensity;
 use crate::tuner::{Tuning, TuningCache};
-use session::Session;
+use session::{Choice, Session};
 use work::Work;
 
 /// Nonces are leased in multiples of this: whole workgroups of every kernel.
@@ -84,7 +85,7 @@ pub enum Step {
     /// The device was opened.
     Open,
     /// A kernel is about to be asked known answers.
-    SelfTest,
+    SelfTest(Form),
     /// A dispatch was submitted.
     Submit,
     /// A dispatch is about to be waited for.
@@ -100,6 +101,8 @@ pub enum Fault {
     Destroy,
     /// The device seems to answer no more.
     Hang,
+    /// A known answer is missed, as by a kernel that the driver compiled wrongly.
+    Wrong,
 }
 
 /// One GPU.
@@ -107,15 +110,23 @@ pub enum Fault {
 pub struct GpuBackend {
     gpu: Gpu,
     config: GpuConfig,
+    choice: Choice,
     info: BackendInfo,
 }
 
 impl GpuBackend {
     /// Sets a GPU up; the device is opened when it runs.
-    pub fn new(gpu: Gpu, mut config: GpuConfig) -> Self {
-        let known = || config.cache.as_ref().and_then(|cache| cache.load(&gpu.facts));
-        config.tuning = config.tuning.or_else(known);
-        let rate = config.tuning.map_or(FIRST_GUESS, |tuning| tuning.rate.0) * config.intensity.duty;
+    pub fn new(gpu: Gpu, config: GpuConfig) -> Self {
+        let remembered = || config.cache.as_ref()?.load(&gpu.facts);
+        let choice = match config.tuning {
+            Some(tuning) => Choice::Settled(tuning),
+            None => remembered().map_or(Choice::Open, Choice::Remembered),
+        };
+        let rate = match choice {
+            Choice::Open => FIRST_GUESS,
+            Choice::Remembered(tuning) | Choice::Settled(tuning) => tuning.rate.0,
+        };
+        let rate = rate * config.intensity.duty;
         let info = BackendInfo {
             key: gpu.facts.key.as_str().into(),
             name: gpu.facts.name.as_str().into(),
@@ -126,7 +137,7 @@ impl GpuBackend {
             counts_hashes: true,
             report_floor: None,
         };
-        Self { gpu, config, info }
+        Self { gpu, config, choice, info }
     }
 }
 
@@ -136,13 +147,13 @@ impl HashBackend for GpuBackend {
     }
 
     fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
-        let mut tuning = self.config.tuning;
+        let mut choice = self.choice;
         let mut losses = Losses::default();
         let mut work = Work::new(&port);
         loop {
-            let started = Instant::now();
-            let Err(error) = self.session(&port, &mut tuning, &mut work) else { return Ok(()) };
-            losses.note(started.elapsed());
+            let Err(loss) = self.session(&port, &mut choice, &mut work) else { return Ok(()) };
+            losses.note(&loss);
+            let error = loss.error;
             let last = losses.count >= MAX_LOSSES || matches!(error, GpuError::WrongAnswer { .. });
             let state = if last { HealthState::Quarantined } else { HealthState::Sick };
             let health = Health { state, reason: Some(error.to_string().into()), ..Health::default() };
@@ -160,20 +171,32 @@ impl HashBackend for GpuBackend {
 
 impl GpuBackend {
     /// From the opening of the device to the end of the port, or of the device.
-    fn session(
-        &self,
-        port: &BackendPort,
-        tuning: &mut Option<Tuning>,
-        work: &mut Work<'_>,
-    ) -> Result<(), GpuError> {
-        let Some(mut session) = Session::open(&self.gpu, &self.config, tuning, work)? else { return Ok(()) };
+    fn session(&self, port: &BackendPort, choice: &mut Choice, work: &mut Work<'_>) -> Result<(), Loss> {
+        let Some(mut session) = Session::open(&self.gpu, &self.config, choice, work)? else { return Ok(()) };
         port.report(BackendEvent::Health(Health::default()));
+        let started = Instant::now();
         let ended = session.run(work);
+        let worked = started.elapsed();
         session.give_back(work);
         if let Err(GpuError::Hang(_)) = ended {
             session.drop_aside();
         }
-        ended
+        ended.map_err(|error| Loss { error, worked })
+    }
+}
+
+/// The end of a device.
+#[derive(Debug)]
+struct Loss {
+    error: GpuError,
+    /// How long it had searched: what it took to open and to test tells nothing.
+    worked: Duration,
+}
+
+impl From<GpuError> for Loss {
+    /// It was lost before it searched.
+    fn from(error: GpuError) -> Self {
+        Self { error, worked: Duration::ZERO }
     }
 }
 
@@ -184,12 +207,28 @@ struct Losses {
 }
 
 impl Losses {
-    /// Notes a loss after a session of such a length.
-    fn note(&mut self, length: Duration) {
-        self.count = if length >= STEADY { 1 } else { self.count + 1 };
+    fn note(&mut self, loss: &Loss) {
+        self.count = if loss.worked >= STEADY { 1 } else { self.count + 1 };
     }
 
     fn pause(&self, first: Duration) -> Duration {
         first * (1 << (self.count.saturating_sub(1)).min(6))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::FIRST_ANSWER;
+
+    #[test]
+    fn only_searching_makes_up_for_losses() {
+        let mut losses = Losses::default();
+        for _ in 0..MAX_LOSSES {
+            losses.note(&Loss::from(GpuError::Hang(FIRST_ANSWER)));
+        }
+        assert_eq!(losses.count, MAX_LOSSES, "hangs in the self-test, of a minute each");
+        losses.note(&Loss { error: GpuError::Lost(String::new()), worked: STEADY });
+        assert_eq!(losses.count, 1);
     }
 }

@@ -12,13 +12,31 @@ use crate::kernel::{Form, Kernel};
 use crate::pace::Pace;
 use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
 use crate::selftest::selftest;
-use crate::tuner::Tuning;
+use crate::tuner::{Prove, Tuning};
 
 /// How long a dispatch may take before the device is held to hang: a hundred times its longest target.
 const HANG: Duration = Duration::from_secs(10);
 
 /// How long an idle session waits for a unit before it looks again whether its device is there.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Which kernels to use.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Choice {
+    /// Those that a measurement will name.
+    Open,
+    /// Those that were remembered: measured again should they fail.
+    Remembered(Tuning),
+    /// These: units are prepared for them.
+    Settled(Tuning),
+}
+
+/// Kernels that have given known answers.
+struct Proven {
+    tuning: Tuning,
+    single: Pipeline,
+    several: Option<Pipeline>,
+}
 
 /// A device, its kernels compiled and tested.
 pub(super) struct Session<'a> {
@@ -47,32 +65,29 @@ impl<'a> Session<'a> {
     pub(super) fn open(
         gpu: &Gpu,
         config: &'a GpuConfig,
-        tuning: &mut Option<Tuning>,
+        choice: &mut Choice,
         work: &mut Work<'_>,
     ) -> Result<Option<Self>, GpuError> {
         let device = Device::open(gpu)?;
-        config.meet(Step::Open, &device)?;
-        if tuning.is_none() {
-            *tuning = Tuning::measure(&device, &mut || work.take_in())?;
-            if let (Some(tuning), Some(cache)) = (*tuning, &config.cache) {
-                cache.save(&gpu.facts, tuning);
+        let proven =
+            config.meet(Step::Open, &device).and_then(|()| prove(gpu, &device, config, choice, work));
+        let Proven { tuning, single, several } = match proven {
+            Ok(Some(proven)) => proven,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                if let GpuError::Hang(_) = error {
+                    drop_aside(device);
+                }
+                return Err(error);
             }
-        }
-        let Some(tuning) = *tuning else { return Ok(None) };
-        let mut slots: Vec<Slot> = (0..config.intensity.depth()).map(|_| device.slot()).collect();
-        let compile = |form: Form, slots: &mut Vec<Slot>| {
-            let pipeline = device.compile(form)?;
-            config.meet(Step::SelfTest, &device)?;
-            selftest(&device, &pipeline, &mut slots[0]).map(|()| pipeline)
         };
-        let single = compile(tuning.single, &mut slots)?;
-        let several = tuning.several.map(|form| compile(form, &mut slots)).transpose()?;
         // An eighth of the target: the first guess may be wrong, and each dispatch corrects it.
         let hashes = tuning.rate.hashes_in(config.intensity.target) / 8.0;
         let pace = Pace::new(&config.intensity, hashes as u64);
         work.use_kernels(&single.kernel, several.as_ref().map(|several| &several.kernel));
+        let idle = (0..config.intensity.depth()).map(|_| device.slot()).collect();
         let (running, last) = (VecDeque::new(), Instant::now());
-        Ok(Some(Self { config, device, single, several, idle: slots, running, pace, last }))
+        Ok(Some(Self { config, device, single, several, idle, running, pace, last }))
     }
 
     /// Searches until the port closes, or the device fails.
@@ -95,12 +110,10 @@ impl<'a> Session<'a> {
         self.running.iter().for_each(|running| work.take_back(running.piece));
     }
 
-    /// Lets go of a device that does not answer: the driver may wait for it for ever.
+    /// Lets go of it without waiting for its device.
     pub(super) fn drop_aside(self) {
         let Session { device, single, several, idle, running, .. } = self;
-        let remains = (device, single, several, idle, running);
-        // Without a thread for it, it is dropped here.
-        let _ = thread::Builder::new().name("gpu-drop".to_owned()).spawn(move || drop(remains));
+        drop_aside((single, several, idle, running, device));
     }
 
     /// `false`: the ring is full, or there is nothing to search.
@@ -143,6 +156,55 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Compiles the chosen kernels and asks them known answers; measures, where none are chosen or those that were
+/// remembered fail. Only what has passed is remembered. `None`: the port closed meanwhile.
+fn prove(
+    gpu: &Gpu,
+    device: &Device,
+    config: &GpuConfig,
+    choice: &mut Choice,
+    work: &mut Work<'_>,
+) -> Result<Option<Proven>, GpuError> {
+    let prove = |form: Form, slot: &mut Slot| {
+        let pipeline = device.compile(form)?;
+        config.meet(Step::SelfTest(form), device)?;
+        selftest(device, &pipeline, slot).map(|()| pipeline)
+    };
+    if let Choice::Remembered(tuning) | Choice::Settled(tuning) = *choice {
+        match Proven::new(tuning, device, &prove) {
+            Err(error) if error.is_of_kernel() && matches!(choice, Choice::Remembered(_)) => {
+                config.cache.iter().for_each(|cache| cache.forget(&gpu.facts));
+                *choice = Choice::Open;
+            }
+            proven => {
+                let proven = proven?;
+                *choice = Choice::Settled(tuning);
+                return Ok(Some(proven));
+            }
+        }
+    }
+    let Some(tuning) = Tuning::measure(device, &prove, &mut || work.take_in())? else { return Ok(None) };
+    let proven = Proven::new(tuning, device, &prove)?;
+    config.cache.iter().for_each(|cache| cache.save(&gpu.facts, tuning));
+    *choice = Choice::Settled(tuning);
+    Ok(Some(proven))
+}
+
+impl Proven {
+    fn new(tuning: Tuning, device: &Device, prove: &Prove<'_>) -> Result<Self, GpuError> {
+        let mut slot = device.slot();
+        let single = prove(tuning.single, &mut slot)?;
+        let several = tuning.several.map(|form| prove(form, &mut slot)).transpose()?;
+        Ok(Self { tuning, single, several })
+    }
+}
+
+/// Drops what is left of a device that does not answer: the driver may wait for it for ever.
+fn drop_aside<T: Send + 'static>(remains: T) {
+    // Without a thread for it, it is dropped here.
+    let _ = thread::Builder::new().name("gpu-drop".to_owned()).spawn(move || drop(remains));
+}
+
 impl GpuConfig {
     /// Asks the hook of tests what goes wrong here.
     fn meet(&self, step: Step, device: &Device) -> Result<(), GpuError> {
@@ -153,6 +215,10 @@ impl GpuConfig {
                 Ok(())
             }
             Some(Fault::Hang) => Err(GpuError::Hang(HANG)),
+            Some(Fault::Wrong) => {
+                let (case, expected, found) = (format!("a fault at {step:?}"), Vec::new(), Vec::new());
+                Err(GpuError::WrongAnswer { case, expected, found })
+            }
         }
     }
 }

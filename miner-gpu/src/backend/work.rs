@@ -11,8 +11,8 @@ use miner_core::types::{HashCount, WorkId};
 use miner_core::work::WorkUnit;
 
 use super::{MAX_VERSIONS, STEP};
-use crate::kernel::{HITS, Kernel};
-use crate::pipeline::Found;
+use crate::kernel::{Form, HITS, Kernel};
+use crate::pipeline::{Found, fitting};
 
 /// Time between two reports of a unit's progress.
 const REPORT: Duration = Duration::from_millis(250);
@@ -251,21 +251,13 @@ impl Running {
     /// Cuts a piece with too many hits into smaller ones. `false`: there are none.
     fn cut(&mut self, piece: Piece, count: u32, kernels: &Kernels) -> bool {
         let group = self.group(&piece);
-        let (granule, headers) = (kernels.pick(group.several).form().granule(), group.headers.len() as u64);
-        // Half of the room, so that a fair dispatch hardly ever overflows.
-        let fair = piece.nonces * u64::from(HITS / 2) / u64::from(count);
-        let part = fair / granule * granule;
-        let part = part.max(granule);
+        let (form, headers) = (*kernels.pick(group.several).form(), group.headers.len() as u64);
+        let part = fair_part(piece.nonces, count, &form);
         if part >= piece.nonces {
             return false;
         }
         self.most = self.most.min(part * headers);
-        let mut offset = 0;
-        while offset < piece.nonces {
-            let nonces = part.min(piece.nonces - offset);
-            self.again.push_back(Piece { first: piece.first.wrapping_add(offset as u32), nonces, ..piece });
-            offset += nonces;
-        }
+        self.again.extend(parts(piece, part, &form));
         true
     }
 
@@ -326,6 +318,26 @@ impl Running {
     }
 }
 
+/// Nonces of a dispatch that hardly ever overflows, where so many had `count` hits: half of the room is for it.
+fn fair_part(nonces: u64, count: u32, form: &Form) -> u64 {
+    fitting(form, nonces * u64::from(HITS / 2) / u64::from(count))
+}
+
+/// A piece in parts of at most so many nonces, each of which one dispatch can try.
+fn parts(piece: Piece, most: u64, form: &Form) -> impl Iterator<Item = Piece> {
+    let mut offset = 0;
+    std::iter::from_fn(move || {
+        let left = piece.nonces.checked_sub(offset).filter(|&left| left > 0)?;
+        let part = Piece {
+            first: piece.first.wrapping_add(offset as u32),
+            nonces: fitting(form, most.min(left)),
+            ..piece
+        };
+        offset += part.nonces;
+        Some(part)
+    })
+}
+
 /// The headers of a unit in groups: full ones for the kernel for several, the rest one by one.
 fn groups(unit: &WorkUnit, kernels: &Kernels) -> Box<[Group]> {
     let headers: Vec<[u8; 80]> =
@@ -348,4 +360,32 @@ fn groups(unit: &WorkUnit, kernels: &Kernels) -> Box<[Group]> {
             made
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_piece_are_all_of_it_and_each_is_a_dispatch() {
+        let small = Form { workgroup: 32, nonces: 4, ..Form::DEFAULT };
+        for form in [Form::DEFAULT, small] {
+            for nonces in [form.granule(), 3 << 16, (1 << 30) + (1 << 16), 1 << 31] {
+                let nonces = fitting(&form, nonces);
+                let piece = Piece { work: WorkId(7), group: 1, first: u32::MAX - 65_535, nonces };
+                for count in [HITS + 1, 300, 1001, 500_000] {
+                    let most = fair_part(nonces, count, &form);
+                    let mut offset = 0;
+                    for part in parts(piece, most, &form) {
+                        let first = piece.first.wrapping_add(offset as u32);
+                        assert_eq!((part.work, part.group, part.first), (WorkId(7), 1, first));
+                        let (nonces, expressed) = (part.nonces, fitting(&form, part.nonces));
+                        assert_eq!(nonces, expressed, "{form} {piece:?} {count}");
+                        offset += nonces;
+                    }
+                    assert_eq!(offset, nonces, "{form} {piece:?} {count}");
+                }
+            }
+        }
+    }
 }

@@ -9,14 +9,20 @@ use miner_core::backend::contract_tests::{Rig, hits};
 use miner_core::backend::{BackendError, HealthState};
 use miner_core::types::WorkId;
 use miner_core::work::NonceRange;
+use miner_gpu::kernel::Form;
 use miner_gpu::{Fault, FaultHook, Gpu, GpuBackend, GpuConfig, Step};
 
 use crate::{Test, tuning};
 
-pub(crate) const TESTS: [Test; 3] = [
+pub(crate) const TESTS: [Test; 4] = [
     ("a_device_lost_at_any_step_is_opened_again_and_no_hit_is_lost", |gpu| recovers(gpu, Fault::Destroy)),
     ("a_device_that_hangs_at_any_step_is_opened_again_and_no_hit_is_lost", |gpu| recovers(gpu, Fault::Hang)),
-    ("a_device_that_is_lost_again_and_again_is_quarantined", is_quarantined),
+    ("a_device_that_is_lost_again_and_again_is_quarantined", |gpu| {
+        is_quarantined(gpu, Fault::Destroy, |at| at == Step::Open)
+    }),
+    ("a_device_that_hangs_in_every_self_test_is_quarantined", |gpu| {
+        is_quarantined(gpu, Fault::Hang, |at| matches!(at, Step::SelfTest(_)))
+    }),
 ];
 
 fn backend(gpu: &Gpu, faults: FaultHook) -> Box<GpuBackend> {
@@ -31,8 +37,9 @@ fn backend(gpu: &Gpu, faults: FaultHook) -> Box<GpuBackend> {
 
 /// The n-th time that a step is reached, something goes wrong: once each.
 fn recovers(gpu: &Gpu, fault: Fault) -> Result<(), Failed> {
+    let second = Step::SelfTest(Form { midstates: 2, ..Form::DEFAULT });
     for (step, nth) in
-        [(Step::Open, 0), (Step::SelfTest, 1), (Step::Submit, 0), (Step::Submit, 3), (Step::Collect, 2)]
+        [(Step::Open, 0), (second, 0), (Step::Submit, 0), (Step::Submit, 3), (Step::Collect, 2)]
     {
         let reached = AtomicU32::new(0);
         let faults: FaultHook = Arc::new(move |at| {
@@ -58,8 +65,8 @@ fn recovers(gpu: &Gpu, fault: Fault) -> Result<(), Failed> {
     Ok(())
 }
 
-fn is_quarantined(gpu: &Gpu) -> Result<(), Failed> {
-    let faults = |at| if at == Step::Open { Fault::Destroy } else { Fault::None };
+fn is_quarantined(gpu: &Gpu, fault: Fault, fails: fn(Step) -> bool) -> Result<(), Failed> {
+    let faults = move |at| if fails(at) { fault } else { Fault::None };
     let mut rig = Rig::new(backend(gpu, Arc::new(faults)));
     let unit = rig.unit(0, NonceRange::FULL, 1);
     rig.feed(unit);

@@ -5,6 +5,7 @@
 mod contract;
 mod kernels;
 mod losses;
+mod wrong;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use miner_gpu::kernel::Form;
@@ -20,7 +21,7 @@ fn main() {
     let gpus = Gpus::find();
     let gpu = gpus.list.iter().find(|gpu| gpu.facts.unusable.is_none());
     let required = std::env::var_os("LODE_REQUIRE_GPU").is_some_and(|value| value == "1");
-    let tests = [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS].concat();
+    let tests = [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS, &wrong::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let (own, nothing) = (gpu.cloned(), gpus.nothing.clone());
         let trial = Trial::test(name, move || match own {
