@@ -15,7 +15,7 @@ use crate::work::SearchSpace;
 const MAX_SPACES: usize = 8;
 /// Header hashes of submitted shares that are remembered: over four minutes at the flood limit, far beyond the time
 /// for which hits of a lease are honoured.
-const MAX_SUBMITTED: usize = 1 << 14;
+pub(super) const MAX_SUBMITTED: usize = 1 << 14;
 
 /// One configured source.
 #[derive(Debug)]

@@ -217,6 +217,14 @@ fn the_newest_are_remembered_and_no_more() {
 }
 
 #[test]
+fn submitted_headers_are_remembered_for_four_minutes_of_flood() {
+    let four_minutes = 240.0 * SchedulerConfig::default().max_hits;
+    let mut submitted = Recent::new(crate::sched::sources::MAX_SUBMITTED);
+    assert!((0..four_minutes as u32).all(|hash| submitted.insert(hash)));
+    assert!(!submitted.insert(0));
+}
+
+#[test]
 fn sixty_four_finished_units_are_kept_for_late_hits() {
     let mut desk = Desk::mining();
     let unit = desk.unit();
