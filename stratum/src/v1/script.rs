@@ -284,7 +284,7 @@ impl Watched {
         let id = 2 * self.shares.len() as u64 + u64::from(again);
         let extranonce2 = Extranonce2 { value: u128::from(id), size: job.extranonce2_size() };
         let version = job.version | rolled & job.rollable().0;
-        let ntime = job.ntime + 1;
+        let ntime = job.ntime.saturating_add(1);
         let header = job.header(job.merkle_root(extranonce2), version, ntime, nonce);
         let (backend, hash) = (BackendId(0), header.hash());
         let share = Share {
