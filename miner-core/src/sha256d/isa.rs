@@ -10,7 +10,7 @@ use std::is_x86_feature_detected as has;
 #[cfg(target_arch = "aarch64")]
 use super::aarch64::{neon, sha2};
 #[cfg(target_arch = "x86_64")]
-use super::x86::{avx2, avx512, sha_ni};
+use super::x86::{avx2, avx512, avx512_sha, sha_ni, sse2};
 use super::{Prepared, portable};
 
 /// A kernel that this CPU can run: only detection makes one, so holding it is the proof.
@@ -27,8 +27,8 @@ type ScanVersions = unsafe fn(&[Prepared], u32, u64, u32, &mut Vec<(u32, u32)>);
 struct Kernel {
     /// Its name in reports.
     name: &'static str,
-    /// The instruction set that it belongs to: one of [`SETS`].
-    set: &'static str,
+    /// The instruction sets that it belongs to, of [`SETS`].
+    sets: &'static [&'static str],
     /// Nonces that it tries at once.
     lanes: usize,
     /// Whether this CPU has every feature that the two functions are compiled for.
@@ -50,13 +50,13 @@ struct Shared {
 }
 
 /// Every instruction set's name, those of other architectures included.
-const SETS: [&str; 6] = ["portable", "sha-ni", "avx2", "avx512", "neon", "armv8-sha2"];
+const SETS: [&str; 7] = ["portable", "sse2", "sha-ni", "avx2", "avx512", "neon", "armv8-sha2"];
 
 /// Every kernel of this architecture.
 static KERNELS: &[Kernel] = &[
     Kernel {
         name: "portable",
-        set: "portable",
+        sets: &["portable"],
         lanes: 1,
         runs_here: || true,
         scan: portable::scan,
@@ -64,8 +64,17 @@ static KERNELS: &[Kernel] = &[
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
+        name: "sse2",
+        sets: &["sse2"],
+        lanes: sse2::LANES,
+        runs_here: || true,
+        scan: sse2::scan,
+        shared: Some(Shared { group: sse2::GROUP, versions: 16, scan: sse2::scan_versions }),
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
         name: "sha-ni-x2",
-        set: "sha-ni",
+        sets: &["sha-ni"],
         lanes: sha_ni::two::STREAMS,
         runs_here: || has!("sha") && has!("sse4.1") && has!("ssse3"),
         scan: sha_ni_x2,
@@ -74,7 +83,7 @@ static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "sha-ni-x3",
-        set: "sha-ni",
+        sets: &["sha-ni"],
         lanes: sha_ni::three::STREAMS,
         runs_here: || has!("sha") && has!("sse4.1") && has!("ssse3") && has!("avx"),
         scan: sha_ni::three::scan,
@@ -87,7 +96,7 @@ static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "sha-ni-x3-shifts",
-        set: "sha-ni",
+        sets: &["sha-ni"],
         lanes: sha_ni::three_shifts::STREAMS,
         runs_here: || has!("sha") && has!("sse4.1") && has!("ssse3") && has!("avx"),
         scan: sha_ni::three_shifts::scan,
@@ -100,7 +109,7 @@ static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2",
-        set: "avx2",
+        sets: &["avx2"],
         lanes: avx2::LANES,
         runs_here: || has!("avx2"),
         scan: avx2::scan,
@@ -109,16 +118,25 @@ static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx512",
-        set: "avx512",
+        sets: &["avx512"],
         lanes: avx512::LANES,
         runs_here: || has!("avx512f") && has!("avx512bw"),
         scan: avx512::scan,
         shared: Some(Shared { group: avx512::GROUP, versions: 32, scan: avx512::scan_versions }),
     },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "avx512-sha",
+        sets: &["avx512", "sha-ni"],
+        lanes: avx512_sha::LANES,
+        runs_here: || has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("sha"),
+        scan: avx512_sha::scan,
+        shared: Some(Shared { group: avx512_sha::GROUP, versions: 32, scan: avx512_sha::scan_versions }),
+    },
     #[cfg(target_arch = "aarch64")]
     Kernel {
         name: "neon",
-        set: "neon",
+        sets: &["neon"],
         lanes: neon::LANES,
         runs_here: || has!("neon"),
         scan: neon::scan,
@@ -127,7 +145,7 @@ static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "aarch64")]
     Kernel {
         name: "armv8-sha2",
-        set: "armv8-sha2",
+        sets: &["armv8-sha2"],
         lanes: sha2::STREAMS,
         runs_here: || has!("neon") && has!("sha2"),
         scan: sha2::scan,
@@ -151,14 +169,19 @@ impl Isa {
         self.0.name
     }
 
-    /// The instruction set that it is one of the kernels of, as settings name it, e.g. `sha-ni`.
-    pub fn set(self) -> &'static str {
-        self.0.set
+    /// The instruction sets that it takes, as settings name them, e.g. `sha-ni`: most kernels take one.
+    pub fn sets(self) -> &'static [&'static str] {
+        self.0.sets
     }
 
-    /// Whether settings mean this kernel, perhaps among others, by `name`.
+    /// Whether a setting means this kernel, perhaps among others, by `name`.
     fn is_called(self, name: &str) -> bool {
-        self.set() == name || self.name() == name
+        self.sets().contains(&name) || self.name() == name
+    }
+
+    /// Whether settings that allow `names`, and nothing else, allow it.
+    fn is_among(self, names: &[&str]) -> bool {
+        names.contains(&self.name()) || self.sets().iter().all(|set| names.contains(set))
     }
 
     /// Nonces that it tries at once.
@@ -320,7 +343,8 @@ impl IsaChoice {
     }
 
     /// Reads `auto`, instruction sets to choose among (`avx2`, `sha-ni,avx2`), or ones to exclude (`-avx512,-sha-ni`).
-    /// A set stands for all its kernels; one of several can be named by itself, as reports name it. To exclude what the CPU lacks anyway is no error.
+    /// A set stands for all its kernels, but for those that take another one too; a kernel can be named by itself, as
+    /// reports name it. To exclude what the CPU lacks anyway is no error.
     pub fn parse(text: &str) -> Result<Self, IsaError> {
         if text.trim() == "auto" {
             return Ok(Self::auto());
@@ -339,9 +363,9 @@ impl IsaChoice {
         if let Some(name) = wanted.iter().find(|name| !left.iter().any(|isa| isa.is_called(name))) {
             return Err(IsaError::Lacking { name: (*name).to_owned() });
         }
-        left.retain(|isa| {
-            let named = |names: &[&str]| names.iter().any(|name| isa.is_called(name));
-            if wanted.is_empty() { !named(&excluded) } else { named(&wanted) }
+        left.retain(|isa| match &*wanted {
+            [] => !excluded.iter().any(|name| isa.is_called(name)),
+            wanted => isa.is_among(wanted),
         });
         if left.is_empty() { Err(IsaError::NothingLeft) } else { Ok(Self(left)) }
     }
@@ -367,7 +391,11 @@ impl std::str::FromStr for IsaChoice {
 }
 
 fn sets(isas: &[Isa]) -> String {
-    let mut names: Vec<&str> = isas.iter().map(|isa| isa.set()).collect();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for set in isas.iter().flat_map(|isa| isa.sets()) {
+        if !names.contains(set) {
+            names.push(set);
+        }
+    }
     names.join(", ")
 }

@@ -55,8 +55,13 @@ pub(super) fn note<T>(mut lanes: u32, hits: &mut Vec<T>, hit: impl Fn(u32) -> T)
     }
 }
 
-/// Round `t` on each of the states `(s)`, as many as are interleaved. Without `kw`, `h` holds `h + K + W` already.
+/// Round `t` on each of the states `(s)`, as many as are interleaved. Without `kw`, `h` holds `h + K + W` already. With
+/// `(s; beside)` the macro `beside` has its turn after it.
 macro_rules! round {
+    (($s:ident; $beside:ident), $t:expr $(, $kw:expr)?) => {
+        round!(($s), $t $(, $kw)?);
+        $beside!($s, $t);
+    };
     (($($s:ident)+), $t:expr) => {
         $(
             let (a, b, c) = ($s[slot(0, $t)], $s[slot(1, $t)], $s[slot(2, $t)]);
