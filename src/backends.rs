@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use miner_core::backend::{
-    BackendError, BackendEvent, BackendFeed, BackendInfo, EventSink, FeedError, GenerationGate, HashBackend,
-    wire,
+    BackendError, BackendEvent, BackendFeed, BackendInfo, Busy, EventSink, FeedError, GenerationGate,
+    HashBackend, wire,
 };
 use miner_core::sched::credit;
 use miner_core::types::BackendId;
@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 const EVENTS: usize = 256;
 /// How long devices may take to stop; they notice within milliseconds, unless something is wrong with them.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is looked whether they have.
+const STOP_LOOK: Duration = Duration::from_millis(2);
 
 /// All devices at work.
 #[derive(Default)]
@@ -33,7 +35,9 @@ struct Device {
     /// `None` once it has gone.
     feed: Option<BackendFeed>,
     events: mpsc::Receiver<BackendEvent>,
-    thread: Option<JoinHandle<()>>,
+    /// What it cannot be interrupted in.
+    busy: Busy,
+    thread: JoinHandle<()>,
 }
 
 struct Sink(mpsc::Sender<BackendEvent>);
@@ -61,7 +65,8 @@ impl Backends {
             sink.send(BackendEvent::Gone(ended));
         })?;
         let id = BackendId(u16::try_from(self.devices.len()).expect("fewer devices than 65,536"));
-        self.devices.push(Device { feed: Some(feed), events, thread: Some(thread) });
+        let busy = feed.busy().clone();
+        self.devices.push(Device { feed: Some(feed), events, busy, thread });
         Ok((id, info))
     }
 
@@ -109,21 +114,24 @@ impl Backends {
     }
 
     /// Closes every port and waits a moment for the threads. Blocks: events are no longer taken.
-    pub fn stop(mut self) {
-        let threads: Vec<_> = self.devices.iter_mut().filter_map(|device| device.thread.take()).collect();
+    pub fn stop(self) {
+        let devices = self.devices.into_iter();
         // Closed ports and closed event channels free whoever waits for work or for us.
-        drop(self);
-        let (all_ended, ended) = std::sync::mpsc::channel();
-        // Without a thread for it nobody waits.
-        let waiter = std::thread::Builder::new().spawn(move || {
-            for thread in threads {
-                // Its panic was caught and told already.
-                let _ = thread.join();
+        let mut running: Vec<_> = devices.map(|Device { busy, thread, .. }| (busy, thread)).collect();
+        let deadline = Instant::now() + STOP_PATIENCE;
+        loop {
+            running.retain(|(_, thread)| !thread.is_finished());
+            if running.is_empty() || Instant::now() >= deadline {
+                break;
             }
-            let _ = all_ended.send(());
-        });
-        if waiter.is_err() || ended.recv_timeout(STOP_PATIENCE).is_err() {
-            tracing::error!("a device does not stop: it is left to the system");
+            std::thread::sleep(STOP_LOOK);
+        }
+        for (busy, thread) in running {
+            let key = thread.thread().name().unwrap_or("a device").to_owned();
+            match busy.get() {
+                Some(what) => tracing::info!("{key} {what}, which nobody can interrupt: left to the system"),
+                None => tracing::error!("{key} does not stop: it is left to the system"),
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ pub mod contract_tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::share::Candidate;
@@ -174,12 +174,29 @@ pub trait EventSink: Send + Sync {
 
 type Waker = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
+/// What a backend is at that nobody can interrupt, like a driver's compiler: for whoever waits for its end.
+#[derive(Clone, Debug, Default)]
+pub struct Busy(Arc<Mutex<Option<&'static str>>>);
+
+impl Busy {
+    /// What it is at, as "compiles a kernel"; `None`: it stops when it is told to.
+    pub fn get(&self) -> Option<&'static str> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what it is at.
+    pub fn set(&self, what: Option<&'static str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+}
+
 /// A backend's end of the wiring. Blocking by design: backends live on OS threads.
 pub struct BackendPort {
     units: Receiver<WorkUnit>,
     events: Arc<dyn EventSink>,
     gate: GenerationGate,
     waker: Waker,
+    busy: Busy,
 }
 
 /// The driver's end of the wiring. Dropping it closes the port.
@@ -187,6 +204,7 @@ pub struct BackendFeed {
     // Dropped in this order: whoever is woken finds the port closed.
     units: SyncSender<WorkUnit>,
     waker: WakeOnDrop,
+    busy: Busy,
 }
 
 struct WakeOnDrop(Waker);
@@ -213,10 +231,10 @@ pub enum FeedError {
 /// Wires up a backend whose scheduler never has more than `credit` units of it outstanding.
 pub fn wire(credit: usize, events: Arc<dyn EventSink>, gate: GenerationGate) -> (BackendPort, BackendFeed) {
     let (sender, units) = sync_channel(credit);
-    let waker = Waker::default();
+    let (waker, busy) = (Waker::default(), Busy::default());
     (
-        BackendPort { units, events, gate, waker: Arc::clone(&waker) },
-        BackendFeed { units: sender, waker: WakeOnDrop(waker) },
+        BackendPort { units, events, gate, waker: Arc::clone(&waker), busy: busy.clone() },
+        BackendFeed { units: sender, waker: WakeOnDrop(waker), busy },
     )
 }
 
@@ -261,6 +279,11 @@ impl BackendPort {
         &self.events
     }
 
+    /// Where to note what cannot be interrupted.
+    pub fn busy(&self) -> &Busy {
+        &self.busy
+    }
+
     /// Tells the scheduler something; waits while it is behind. `false`: shut down.
     pub fn report(&self, event: BackendEvent) -> bool {
         self.events.send(event)
@@ -276,6 +299,11 @@ impl BackendFeed {
         });
         self.wake();
         fed
+    }
+
+    /// What the backend is at that nobody can interrupt.
+    pub fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     /// Wakes the backend: the gate has moved.
