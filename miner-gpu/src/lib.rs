@@ -12,6 +12,7 @@ mod pace;
 mod pipeline;
 mod searcher;
 mod selftest;
+mod telemetry;
 mod tuner;
 
 pub use adapter::{Gpu, GpuFacts, Gpus, Unusable};
@@ -19,4 +20,5 @@ pub use backend::{Fault, FaultHook, GpuBackend, GpuConfig, Step};
 pub use error::GpuError;
 pub use pace::{Intensity, LONGEST};
 pub use searcher::{Search, Searcher};
+pub use telemetry::{Reading, Sensor, Telemetry, TelemetryError};
 pub use tuner::{Tuning, TuningCache};
