@@ -19,6 +19,9 @@ pub enum GpuError {
     /// A dispatch does not end.
     #[error("no answer for {} s", .0.as_secs_f32())]
     Hang(Duration),
+    /// It may not start a dispatch now.
+    #[error("held back by its temperature guard")]
+    Held,
     /// A known answer was missed.
     #[error("{case}: expected {expected:x?}, found {found:x?}")]
     WrongAnswer {

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod backend;
+mod care;
 mod error;
 pub mod kernel;
 mod pace;
@@ -17,6 +18,7 @@ mod tuner;
 
 pub use adapter::{Gpu, GpuFacts, Gpus, Unusable};
 pub use backend::{Fault, FaultHook, GpuBackend, GpuConfig, Step};
+pub use care::{HeatLimits, Watch};
 pub use error::GpuError;
 pub use pace::{Intensity, LONGEST};
 pub use searcher::{Search, Searcher};

@@ -14,6 +14,9 @@ const MAX_FIRST: f64 = (1u64 << 27) as f64;
 /// The least hashes to aim at.
 const LEAST: f64 = 1024.0;
 
+/// The most dispatches in the ring.
+pub(crate) const MAX_DEPTH: usize = 2;
+
 /// How hard a GPU works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Intensity {
@@ -31,9 +34,14 @@ impl Intensity {
     /// The least overhead, and the slowest turn to a new job.
     pub const MAX: Self = Self { target: LONGEST, duty: 1.0 };
 
+    /// The same work in a part of the time only.
+    pub(crate) fn slowed(&self, duty: f64) -> Self {
+        Self { duty: self.duty * duty, ..*self }
+    }
+
     /// Dispatches in the ring: with pauses between them, none waits behind another.
     pub(crate) fn depth(&self) -> usize {
-        if self.duty < 1.0 { 1 } else { 2 }
+        if self.duty < 1.0 { 1 } else { MAX_DEPTH }
     }
 
     /// The pause after a dispatch that took so long.
@@ -76,6 +84,16 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gpu_that_is_slowed_down_has_one_dispatch_in_flight_and_pauses_between() {
+        let took = Duration::from_millis(20);
+        assert_eq!((Intensity::NORMAL.slowed(1.0).depth(), Intensity::NORMAL.slowed(0.5).depth()), (2, 1));
+        assert_eq!(Intensity::NORMAL.slowed(1.0).pause(took), Duration::ZERO);
+        let pause = |intensity: Intensity| intensity.slowed(0.5).pause(took).as_secs_f64();
+        assert!((pause(Intensity::NORMAL) - 0.02).abs() < 1e-6);
+        assert!((pause(Intensity::DESKTOP) - (0.02 / 0.35 - 0.02)).abs() < 1e-6, "on top of its own pauses");
+    }
 
     #[test]
     fn a_dispatch_comes_within_a_fifth_of_its_target_in_a_quarter_of_a_second() {

@@ -11,6 +11,7 @@ use wgpu::{
 };
 
 use crate::adapter::Gpu;
+use crate::care::Gate;
 use crate::error::GpuError;
 use crate::kernel::{Form, HIT_BYTES, HITS, Kernel};
 
@@ -33,6 +34,8 @@ pub(crate) struct Device {
     layout: BindGroupLayout,
     /// Why it was lost, by whoever saw it first.
     lost: Arc<OnceLock<String>>,
+    /// Asked at each submit.
+    gate: Gate,
 }
 
 /// A kernel, compiled.
@@ -75,11 +78,13 @@ pub(crate) struct Slot {
     read: Buffer,
     group: BindGroup,
     submission: Option<SubmissionIndex>,
+    /// Whether its last dispatch was not let start.
+    held: bool,
     mapped: Arc<OnceLock<bool>>,
 }
 
 impl Device {
-    pub(crate) fn open(gpu: &Gpu) -> Result<Self, GpuError> {
+    pub(crate) fn open(gpu: &Gpu, gate: Gate) -> Result<Self, GpuError> {
         let descriptor = DeviceDescriptor {
             label: Some("lode"),
             required_limits: wgpu::Limits::downlevel_defaults(),
@@ -111,7 +116,7 @@ impl Device {
                 entry(1, BufferBindingType::Storage { read_only: false }),
             ],
         });
-        Ok(Self { device, queue, layout, lost })
+        Ok(Self { device, queue, layout, lost, gate })
     }
 
     /// Compiles a kernel; some drivers put the work off until its first dispatch.
@@ -167,11 +172,17 @@ impl Device {
                 BindGroupEntry { binding: 1, resource: hits.as_entire_binding() },
             ],
         });
-        Slot { uniform, hits, read, group, submission: None, mapped: Arc::default() }
+        Slot { uniform, hits, read, group, submission: None, held: false, mapped: Arc::default() }
     }
 
-    /// Starts a dispatch with the buffers of a slot that has none running.
-    pub(crate) fn submit(&self, slot: &mut Slot, pipeline: &Pipeline, words: &[u32], dispatch: Dispatch) {
+    /// Starts a dispatch with the buffers of a slot that has none running. `false`: the gate lets none start.
+    pub(crate) fn submit(
+        &self,
+        slot: &mut Slot,
+        pipeline: &Pipeline,
+        words: &[u32],
+        dispatch: Dispatch,
+    ) -> bool {
         let form = pipeline.kernel.form();
         let (columns, rows) = grid(form, dispatch.nonces);
         let row = columns * form.workgroup;
@@ -191,12 +202,21 @@ impl Device {
             // Called once; a panic here would end the process.
             let _ = mapped.set(result.is_ok());
         });
-        slot.submission = Some(self.queue.submit([encoder.finish()]));
+        let commands = encoder.finish();
+        // Asked last: whatever held this thread up before, on a card that is too hot nothing starts.
+        slot.held = !self.gate.is_open();
+        if !slot.held {
+            slot.submission = Some(self.queue.submit([commands]));
+        }
+        !slot.held
     }
 
     /// Waits for the slot's dispatch, but not longer than `patience`.
     pub(crate) fn collect(&self, slot: &mut Slot, patience: Duration) -> Result<Found, GpuError> {
         self.check()?;
+        if slot.held {
+            return Err(GpuError::Held);
+        }
         let wait = PollType::Wait { submission_index: slot.submission.take(), timeout: Some(patience) };
         match self.device.poll(wait) {
             Ok(_) => {}

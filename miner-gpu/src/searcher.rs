@@ -1,6 +1,7 @@
 //! One kernel at a time, without a ring and without a backend: for tests and measurements.
 
 use crate::adapter::Gpu;
+use crate::care::Gate;
 use crate::error::GpuError;
 use crate::kernel::Form;
 use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
@@ -25,7 +26,7 @@ pub struct Search {
 impl Searcher {
     /// Opens a GPU and compiles a kernel.
     pub fn open(gpu: &Gpu, form: Form) -> Result<Self, GpuError> {
-        let device = Device::open(gpu)?;
+        let device = Device::open(gpu, Gate::open())?;
         let (pipeline, slot) = (device.compile(form)?, device.slot());
         Ok(Self { device, pipeline, slot })
     }

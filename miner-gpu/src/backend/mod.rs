@@ -7,16 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use miner_core::backend::{
-    BackendError, BackendEvent, BackendInfo, BackendKind, BackendPort, HashBackend, Health, HealthState,
-};
+use miner_core::backend::{BackendError, BackendInfo, BackendKind, BackendPort, HashBackend, HealthState};
 use miner_core::types::HashRate;
 use miner_core::work::Granularity;
 
 use crate::adapter::Gpu;
+use crate::care::{Guard, HeatLimits, Vitals, Watch};
 use crate::error::GpuError;
 use crate::kernel::Form;
 use crate::pace::Intensity;
+use crate::telemetry::Sensor;
 use crate::tuner::{Tuning, TuningCache};
 use session::{Choice, Session};
 use work::Work;
@@ -41,6 +41,12 @@ const STEADY: Duration = Duration::from_secs(60);
 pub struct GpuConfig {
     /// How hard it works.
     pub intensity: Intensity,
+    /// What tells its temperature; `None`: nobody watches it.
+    pub sensor: Option<Arc<dyn Sensor>>,
+    /// The temperatures that it is kept at.
+    pub heat: HeatLimits,
+    /// How its temperature is watched.
+    pub watch: Watch,
     /// Where its tuning is remembered; `None` measures at every start.
     pub cache: Option<TuningCache>,
     /// The kernels to use, where they are not to be chosen by measurement.
@@ -55,6 +61,9 @@ impl Default for GpuConfig {
     fn default() -> Self {
         Self {
             intensity: Intensity::NORMAL,
+            sensor: None,
+            heat: HeatLimits::default(),
+            watch: Watch::default(),
             cache: None,
             tuning: None,
             retry: Duration::from_secs(1),
@@ -65,9 +74,12 @@ impl Default for GpuConfig {
 
 impl fmt::Debug for GpuConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { intensity, cache, tuning, retry, faults } = self;
+        let Self { intensity, sensor, heat, watch, cache, tuning, retry, faults } = self;
         f.debug_struct("GpuConfig")
             .field("intensity", intensity)
+            .field("sensor", &sensor.as_ref().map(|sensor| sensor.source()))
+            .field("heat", heat)
+            .field("watch", watch)
             .field("cache", cache)
             .field("tuning", tuning)
             .field("retry", retry)
@@ -86,6 +98,8 @@ pub enum Step {
     Open,
     /// A kernel is about to be asked known answers.
     SelfTest(Form),
+    /// A dispatch is about to be submitted.
+    Ready,
     /// A dispatch was submitted.
     Submit,
     /// A dispatch is about to be waited for.
@@ -147,17 +161,33 @@ impl HashBackend for GpuBackend {
     }
 
     fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
+        let GpuConfig { ref sensor, heat, watch, .. } = self.config;
+        let guard = Guard::start(sensor.clone(), heat, watch, Vitals::new(port.events()))
+            .map_err(|source| BackendError::Os { context: "cannot watch its temperature", source })?;
+        self.work(&port, &guard)
+    }
+}
+
+impl GpuBackend {
+    /// Searches with one device after the other until the port closes, or none will do it.
+    fn work(&self, port: &BackendPort, guard: &Guard) -> Result<(), BackendError> {
         let mut choice = self.choice;
         let mut losses = Losses::default();
-        let mut work = Work::new(&port);
+        let mut work = Work::new(port);
         loop {
-            let Err(loss) = self.session(&port, &mut choice, &mut work) else { return Ok(()) };
+            if !guard.wait(|pause| work.rest(pause)) {
+                return Ok(());
+            }
+            let loss = match self.session(guard, &mut choice, &mut work) {
+                Ok(()) => return Ok(()),
+                Err(Loss { error: GpuError::Held, .. }) => continue,
+                Err(loss) => loss,
+            };
             losses.note(&loss);
             let error = loss.error;
             let last = losses.count >= MAX_LOSSES || matches!(error, GpuError::WrongAnswer { .. });
             let state = if last { HealthState::Quarantined } else { HealthState::Sick };
-            let health = Health { state, reason: Some(error.to_string().into()), ..Health::default() };
-            port.report(BackendEvent::Health(health));
+            guard.vitals().device(state, Some(&error.to_string()));
             if last {
                 work.abandon();
                 return Err(error.into());
@@ -167,13 +197,12 @@ impl HashBackend for GpuBackend {
             }
         }
     }
-}
 
-impl GpuBackend {
     /// From the opening of the device to the end of the port, or of the device.
-    fn session(&self, port: &BackendPort, choice: &mut Choice, work: &mut Work<'_>) -> Result<(), Loss> {
-        let Some(mut session) = Session::open(&self.gpu, &self.config, choice, work)? else { return Ok(()) };
-        port.report(BackendEvent::Health(Health::default()));
+    fn session(&self, guard: &Guard, choice: &mut Choice, work: &mut Work<'_>) -> Result<(), Loss> {
+        let opened = Session::open(&self.gpu, &self.config, guard, choice, work)?;
+        let Some(mut session) = opened else { return Ok(()) };
+        guard.vitals().device(HealthState::Ok, None);
         let started = Instant::now();
         let ended = session.run(work);
         let worked = started.elapsed();

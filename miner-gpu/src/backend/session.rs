@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use miner_core::backend::HealthState;
+
 use super::work::{Piece, Work};
 use super::{Fault, GpuConfig, Step};
 use crate::adapter::Gpu;
+use crate::care::Guard;
 use crate::error::GpuError;
 use crate::kernel::{Form, Kernel};
-use crate::pace::Pace;
+use crate::pace::{Intensity, MAX_DEPTH, Pace};
 use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
 use crate::selftest::selftest;
 use crate::tuner::{Prove, Tuning};
@@ -41,6 +44,7 @@ struct Proven {
 /// A device, its kernels compiled and tested.
 pub(super) struct Session<'a> {
     config: &'a GpuConfig,
+    guard: &'a Guard,
     device: Device,
     single: Pipeline,
     several: Option<Pipeline>,
@@ -65,10 +69,11 @@ impl<'a> Session<'a> {
     pub(super) fn open(
         gpu: &Gpu,
         config: &'a GpuConfig,
+        guard: &'a Guard,
         choice: &mut Choice,
         work: &mut Work<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        let device = Device::open(gpu)?;
+        let device = Device::open(gpu, guard.gate().clone())?;
         let proven =
             config.meet(Step::Open, &device).and_then(|()| prove(gpu, &device, config, choice, work));
         let Proven { tuning, single, several } = match proven {
@@ -85,9 +90,9 @@ impl<'a> Session<'a> {
         let hashes = tuning.rate.hashes_in(config.intensity.target) / 8.0;
         let pace = Pace::new(&config.intensity, hashes as u64);
         work.use_kernels(&single.kernel, several.as_ref().map(|several| &several.kernel));
-        let idle = (0..config.intensity.depth()).map(|_| device.slot()).collect();
+        let idle = (0..MAX_DEPTH).map(|_| device.slot()).collect();
         let (running, last) = (VecDeque::new(), Instant::now());
-        Ok(Some(Self { config, device, single, several, idle, running, pace, last }))
+        Ok(Some(Self { config, guard, device, single, several, idle, running, pace, last }))
     }
 
     /// Searches until the port closes, or the device fails.
@@ -97,6 +102,10 @@ impl<'a> Session<'a> {
             while open && self.submit_next(work)? {}
             if !self.running.is_empty() {
                 self.collect_oldest(work)?;
+            } else if open && !self.guard.gate().is_open() {
+                if !self.cool_down(work)? {
+                    return Ok(());
+                }
             } else if !open || !work.wait(LOOK) {
                 return Ok(());
             } else {
@@ -116,8 +125,19 @@ impl<'a> Session<'a> {
         drop_aside((single, several, idle, running, device));
     }
 
-    /// `false`: the ring is full, or there is nothing to search.
+    /// Waits until dispatches may start again. `false`: the port is closed.
+    fn cool_down(&mut self, work: &mut Work<'_>) -> Result<bool, GpuError> {
+        let open = self.guard.wait(|pause| work.rest(pause));
+        self.guard.vitals().device(HealthState::Ok, None);
+        self.device.check().map(|()| open)
+    }
+
+    /// `false`: the ring is full, there is nothing to search, or nothing may start.
     fn submit_next(&mut self, work: &mut Work<'_>) -> Result<bool, GpuError> {
+        let gate = self.guard.gate();
+        if self.running.len() >= self.intensity().depth() || !gate.is_open() {
+            return Ok(false);
+        }
         let Some(mut slot) = self.idle.pop() else { return Ok(false) };
         let fit = |kernel: &Kernel, nonces| fitting(kernel.form(), nonces);
         let Some(piece) = work.next_piece(self.pace.hashes(), fit) else {
@@ -128,7 +148,12 @@ impl<'a> Session<'a> {
         let pipeline = self.several.as_ref().filter(|_| group.several).unwrap_or(&self.single);
         let headers = u64::from(pipeline.kernel.form().midstates);
         let dispatch = Dispatch { first: piece.first, nonces: piece.nonces, limit };
-        self.device.submit(&mut slot, pipeline, &group.words, dispatch);
+        let ready = self.config.meet(Step::Ready, &self.device);
+        if ready.is_err() || !self.device.submit(&mut slot, pipeline, &group.words, dispatch) {
+            self.idle.push(slot);
+            work.take_back(piece);
+            return ready.map(|()| false);
+        }
         self.running.push_back(Running { piece, slot, headers, submitted: Instant::now() });
         self.config.meet(Step::Submit, &self.device)?;
         Ok(true)
@@ -148,11 +173,17 @@ impl<'a> Session<'a> {
         self.pace.note(piece.nonces * headers, took);
         self.idle.push(slot);
         work.done(piece, &found);
-        let pause = self.config.intensity.pause(took);
+        let pause = self.intensity().pause(took);
         if !pause.is_zero() {
-            thread::sleep(pause);
+            // Of a closed port, the next round learns too.
+            work.rest(pause);
         }
         Ok(())
+    }
+
+    /// How hard the GPU works at its temperature.
+    fn intensity(&self) -> Intensity {
+        self.config.intensity.slowed(self.guard.gate().duty())
     }
 }
 

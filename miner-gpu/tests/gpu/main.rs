@@ -3,6 +3,7 @@
 //! Without any, each test says that it was ignored; with LODE_REQUIRE_GPU=1 it fails.
 
 mod contract;
+mod heat;
 mod kernels;
 mod losses;
 mod wrong;
@@ -21,7 +22,7 @@ fn main() {
     let gpus = Gpus::find();
     let gpu = gpus.list.iter().find(|gpu| gpu.facts.unusable.is_none());
     let required = std::env::var_os("LODE_REQUIRE_GPU").is_some_and(|value| value == "1");
-    let tests = [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS, &wrong::TESTS].concat();
+    let tests = [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS, &wrong::TESTS, &heat::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let (own, nothing) = (gpu.cloned(), gpus.nothing.clone());
         let trial = Trial::test(name, move || match own {
