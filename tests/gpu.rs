@@ -20,9 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 4] = [
+const TESTS: [Test; 5] = [
     ("a_gpu_alone_finds_shares_and_the_accounts_agree", || mine(&["-t", "0"], &["gpu:"])),
     ("a_gpu_and_the_cpu_share_one_job_and_the_accounts_agree", || mine(&["-t", "1"], &["gpu:", "cpu"])),
+    ("an_interrupt_while_a_kernel_is_compiled_is_no_error", an_interrupt_while_a_kernel_is_compiled),
     ("a_software_gpu_is_listed_and_left_out", a_software_gpu_is_listed_and_left_out),
     ("a_gpu_that_is_not_there_is_said_and_the_others_mine_on", a_gpu_that_is_not_there_is_said),
 ];
@@ -83,6 +84,21 @@ fn mine(args: &[&str], devices: &[&str]) {
     let books = Books { lines, pool: 0, records: pool.stop(), version, routes: None, losses: Losses::NONE };
     let account = expect_agreement(&books);
     assert!(account.rejected.is_empty(), "{:?}", account.rejected);
+}
+
+/// Ctrl-C at several moments of a first start, which has every kernel to compile.
+fn an_interrupt_while_a_kernel_is_compiled() {
+    for tenths in 0..6 {
+        let empty = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(LODE);
+        command.args(["mine", "--output", "json", "-t", "0", "--gpu", "all", "--gpu-allow-cpu"]);
+        let mut lode = Lode::start(command.env("XDG_CACHE_HOME", empty.path()));
+        lode.wait_for("device", PATIENCE, |device| device["event"] == "up");
+        std::thread::sleep(Duration::from_millis(100 * tenths));
+        let ended = lode.signal(Signal::Interrupt, PATIENCE);
+        assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
+    }
 }
 
 fn a_software_gpu_is_listed_and_left_out() {

@@ -200,8 +200,11 @@ impl GpuBackend {
 
     /// From the opening of the device to the end of the port, or of the device.
     fn session(&self, guard: &Guard, choice: &mut Choice, work: &mut Work<'_>) -> Result<(), Loss> {
-        let opened = Session::open(&self.gpu, &self.config, guard, choice, work)?;
-        let Some(mut session) = opened else { return Ok(()) };
+        // No driver can be told to stop its compiler.
+        work.port().busy().set(Some("is compiling a kernel"));
+        let opened = Session::open(&self.gpu, &self.config, guard, choice, work);
+        work.port().busy().set(None);
+        let Some(mut session) = opened? else { return Ok(()) };
         guard.vitals().device(HealthState::Ok, None);
         let started = Instant::now();
         let ended = session.run(work);

@@ -79,6 +79,10 @@ impl<'a> Work<'a> {
         Self { port, kernels: None, units: VecDeque::new(), closed: false }
     }
 
+    pub(super) fn port(&self) -> &BackendPort {
+        self.port
+    }
+
     /// Has units prepared for these kernels, unless they are already prepared for some.
     pub(super) fn use_kernels(&mut self, single: &Kernel, several: Option<&Kernel>) {
         self.kernels.get_or_insert_with(|| Kernels { single: single.clone(), several: several.cloned() });
