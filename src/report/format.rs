@@ -56,6 +56,14 @@ pub fn amount(value: f64) -> String {
     if scale.prefix.is_empty() { number.to_owned() } else { format!("{number} {}", scale.prefix) }
 }
 
+/// Energy for each 10^12 hashes, given in J, with four digits: `24.50 J/TH`, `50.00 kJ/TH`.
+pub fn efficiency(joules: f64) -> String {
+    match Scale::of(joules) {
+        Some(scale) => format!("{} {}J/TH", scale.number(joules), scale.prefix),
+        None => format!("{} J/TH", unscaled(joules)),
+    }
+}
+
 /// A duration: `00:01:05`, `1d 02:03:04`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -1,6 +1,7 @@
 //! Reporters: each reads the event bus and tells somebody, in its own form.
 
 pub mod console;
+mod efficiency;
 pub mod format;
 pub mod json;
 mod names;
@@ -11,6 +12,7 @@ mod samples;
 mod thread;
 mod words;
 
+use efficiency::efficiency;
 pub use thread::{ReportThread, spawn};
 
 use std::io;

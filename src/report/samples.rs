@@ -169,7 +169,7 @@ pub(super) fn device() -> DeviceSnapshot {
         backend: CPU,
         info: cpu_info(),
         present: true,
-        health: Health { celsius: Some(54.3), ..Health::default() },
+        health: Health { celsius: Some(54.3), watts: Some(61.0), ..Health::default() },
         rates: rates(),
         shares: counts(),
         discards: DiscardCounts([2, 0, 0, 1, 0, 40]),

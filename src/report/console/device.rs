@@ -11,7 +11,7 @@ use miner_core::types::BackendId;
 use super::gap::Gap;
 use super::periodic::accounts;
 use super::{Console, Line, Tone, Topic, Weight};
-use crate::report::format;
+use crate::report::{efficiency, format};
 
 impl<W: Write + Send> Console<W> {
     pub(super) fn on_device(&mut self, event: &MinerEvent) {
@@ -54,7 +54,8 @@ impl<W: Write + Send> Console<W> {
         let gone = if device.present { "" } else { " (gone)" };
         let state = Some(device.health.state).filter(|&state| state != HealthState::Ok);
         let state = state.map(|state| state_words(state).1.to_owned());
-        let facts = state.into_iter().chain(health_facts(&device.health));
+        let cost = efficiency(device).map(format::efficiency);
+        let facts = state.into_iter().chain(health_facts(&device.health)).chain(cost);
         let health: String = facts.map(|fact| format!("; {fact}")).collect();
         let rest = format!(
             "{gone} counted {}, proven {}; accepted {}, hardware errors {}; best share {}{health}",
@@ -102,7 +103,9 @@ fn health_facts(health: &Health) -> Vec<String> {
     figure(health.celsius, "°C");
     figure(health.watts, "W");
     figure(health.fan_rpm, "rpm");
+    figure(health.fan_percent, "% fan");
     figure(health.clock_mhz, "MHz");
+    figure(health.utilisation, "% busy");
     parts.extend(health.throttle.as_ref().map(|throttle| format!("slowed down: {throttle}")));
     parts
 }

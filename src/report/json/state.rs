@@ -9,6 +9,7 @@ use miner_core::snapshot::{
 use miner_core::types::{Difficulty, HashCount, HashRate};
 use serde::Serialize;
 
+use crate::report::efficiency;
 use crate::report::names::Names;
 
 /// The state of the miner.
@@ -179,6 +180,7 @@ struct DeviceFields<'a> {
     present: bool,
     health: HealthFields,
     rate_hs: RateFields,
+    efficiency_jth: Option<f64>,
     shares: ShareFields,
     discards: DiscardFields,
     hits: u64,
@@ -196,6 +198,7 @@ impl<'a> DeviceFields<'a> {
             present: device.present,
             health: health_fields(&device.health),
             rate_hs: RateFields::of(&device.rates),
+            efficiency_jth: efficiency(device),
             shares: ShareFields::of(&device.shares),
             discards: DiscardFields::of(&device.discards),
             hits: device.hits,
