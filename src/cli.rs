@@ -177,7 +177,7 @@ pub struct CpuFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "GPU")]
 pub struct GpuFlags {
-    /// GPUs: all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them [default: all]
+    /// GPUs: all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them [default: none]
     #[arg(long, value_name = "GPUS", allow_hyphen_values = true)]
     pub gpu: Option<String>,
     /// Take software GPUs too: they are slower than the CPU's own kernels, and for tests
@@ -187,6 +187,12 @@ pub struct GpuFlags {
     /// at once, 1 to 100 [default: normal, 20 ms]
     #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
     pub gpu_intensity: Option<String>,
+    /// Temperature in °C that GPUs are slowed down to stay at [default: 80]
+    #[arg(long, value_name = "CELSIUS", allow_negative_numbers = true)]
+    pub gpu_temp_target: Option<String>,
+    /// Temperature in °C that GPUs are stopped at, until they are 10 °C cooler [default: 90]
+    #[arg(long, value_name = "CELSIUS", allow_negative_numbers = true)]
+    pub gpu_temp_cutoff: Option<String>,
     /// The intensity of older miners: d, or a number; it is translated, and said
     #[arg(short = 'I', long, value_name = "N", allow_hyphen_values = true, conflicts_with = "gpu_intensity")]
     pub intensity: Option<String>,

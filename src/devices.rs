@@ -155,6 +155,11 @@ impl fmt::Display for Devices {
                 None => writeln!(f, "         --gpu {index}")?,
                 Some(why) => writeln!(f, "         --gpu {index}: not used, {why}")?,
             }
+            match (&gpu.sensors, &gpu.no_sensors) {
+                (Some(sensors), _) => writeln!(f, "         sensors by {sensors}")?,
+                (None, Some(why)) => writeln!(f, "         no sensors: {why}")?,
+                (None, None) => {}
+            }
         }
         if let Some(why) = &self.no_gpu {
             writeln!(f, "gpu      none: {why}")?;

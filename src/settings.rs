@@ -91,6 +91,32 @@ pub struct GpuSettings {
     pub allow_cpu: bool,
     /// How hard they work.
     pub intensity: GpuIntensity,
+    /// How hot they may become.
+    pub heat: HeatSettings,
+    /// What single ones do otherwise: the first entry that fits a GPU is its own.
+    pub devices: Vec<GpuDevice>,
+}
+
+/// What one GPU does otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpuDevice {
+    /// Which one.
+    pub pick: GpuPick,
+    /// Whether it mines where it is chosen.
+    pub enabled: bool,
+    /// How hard it works.
+    pub intensity: GpuIntensity,
+    /// How hot it may become.
+    pub heat: HeatSettings,
+}
+
+/// The temperatures that a device is kept at, in °C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeatSettings {
+    /// It is slowed down so that it stays here.
+    pub target: u8,
+    /// It is stopped here.
+    pub cutoff: u8,
 }
 
 /// Which GPUs to mine with.

@@ -217,6 +217,22 @@ fn bad_files_are_refused_with_line_column_and_caret() {
         ("threads = 3\n", &["unknown part `threads`", "it belongs below [cpu]"]),
         ("[asic]\nclock = 9\n", &["unknown part `asic`", "the parts of the file are"]),
         ("[gpu]\nintensity = 900\n", &["`intensity` is `900`", "1 to 100 milliseconds"]),
+        (
+            "[gpu]\ntemp_target = 200\n",
+            &["not a temperature from 40 to 95", ":2:15", "whole degrees Celsius"],
+        ),
+        ("[gpu]\ntemp_cutoff = 82\n", &["target of 80 °C", "cut-off at 82 °C", ":2:15", "raise the cut-off"]),
+        ("[device]\nkey = \"0\"\n", &["`device` cannot be a table", "[[device]]"]),
+        ("[[device]]\nenabled = false\n", &["a device has no `key`", ":1:", "key = \"gpu:"]),
+        (
+            "[[device]]\nkey = \"0\"\nfreq = 500\n",
+            &["unknown key `freq` in [[device]]", "takes key, enabled"],
+        ),
+        ("[[device]]\nkey = \"0-3\"\n", &["`key` is `0-3`", "the key of one GPU", ":2:7"]),
+        ("[[device]]\nkey = \"cpu\"\n", &["`key` is `cpu`", "the key of one GPU"]),
+        ("[[device]]\nkey = 0\n[[device]]\nkey = \"0\"\n", &["given twice", ":4:7", "one table"]),
+        ("[[device]]\nkey = \"0\"\ntemp_target = 90\n", &["target of 90 °C", ":2:7", "lower the target"]),
+        ("[[device]]\nkey = \"0\"\nenabled = \"maybe\"\n", &["`enabled` is `maybe`", "true or false"]),
         ("[cpu]\nzzz = 3\n", &["unknown key `zzz`", "takes threads, isa, affinity, priority, limit"]),
         ("[cpu]\nthreads = 3\nthreads = 4\n", &["not TOML", "duplicate key", ":3:"]),
         ("[cpu\n", &["not TOML", ":1:5", "1 | [cpu"]),
@@ -415,6 +431,7 @@ fn every_form_of_a_value_is_understood() {
         ("threads", "--threads", ["auto", "0", "1", "1024", "AUTO"]),
         ("limit", "--cpu-limit", ["1", "1%", "50 %", "99", "100%"]),
         ("affinity", "--cpu-affinity", ["0", "0-3", "0-3,5", "5,1", "0xff"]),
+        ("temp_target", "--gpu-temp-target", ["40", "80", "60C", "60 °C", "84°C"]),
         ("isa", "--isa", ["auto", "portable", "-avx2", "-avx2,-avx512", "-sha-ni"]),
     ];
     for (key, flag, values) in cases {
@@ -442,7 +459,7 @@ fn the_example_is_complete_and_in_force() {
         "log_file",
         "color",
     ];
-    let gpu = ["devices", "intensity", "allow_cpu"];
+    let gpu = ["devices", "intensity", "allow_cpu", "temp_target", "temp_cutoff", "key", "enabled"];
     for key in keys.iter().chain(&more).chain(&gpu) {
         let stands = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
         assert!(example.stdout.lines().any(stands), "the example lacks {key}");
@@ -467,6 +484,7 @@ fn the_example_is_complete_and_in_force() {
     let ran = check(&[&full], &[]);
     assert_setting(&ran, "allow_reconnect", "eu.pool.example,us.pool.example:3334", "line");
     assert_setting(&ran, "url", "stratum+tcp://backup.example:3333", "line");
+    assert_setting(&ran, "key", "gpu:0000:01:00.0", "line");
     assert_no_secret(&ran, "example");
 }
 

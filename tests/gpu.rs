@@ -108,6 +108,7 @@ fn a_software_gpu_is_listed_and_left_out() {
     assert!(keys.iter().all(|key| key.starts_with("gpu:")), "{keys:?}");
     for gpu in gpus {
         assert_eq!(gpu["usable"] == true, gpu["why_not"].is_null(), "{gpu}");
+        assert_eq!(gpu["sensors"].is_null(), gpu["no_sensors"].is_string(), "{gpu}");
     }
     if gpus.iter().all(|gpu| gpu["usable"] == false) {
         let output =

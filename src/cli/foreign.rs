@@ -59,6 +59,11 @@ pub fn hint(argument: &str) -> Option<&'static str> {
         "--gpu-engine" | "--gpu-memclock" | "--gpu-fan" | "--gpu-powertune" => {
             "lode leaves clocks, fans and power to the driver and its tools"
         }
+        "--temp-target" => "use --gpu-temp-target",
+        "--temp-cutoff" | "--temp-overheat" => "use --gpu-temp-cutoff",
+        "--auto-fan" | "--auto-gpu" | "--temp-hysteresis" => {
+            "the driver runs the fans; lode slows down to stay at --gpu-temp-target: leave it out"
+        }
         "-G" | "--disable-gpu" | "--no-gpu" => "use --gpu none",
         "-S" | "--scan-serial" | "--usb" => "this version mines on CPUs and GPUs only",
         "--api-listen" | "--api-port" | "--api-bind" | "-b" | "--http-port" | "--http-host" => {

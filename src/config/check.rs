@@ -19,6 +19,9 @@ pub fn print(facts: &[Fact]) -> String {
     if pools.is_empty() {
         text.push_str("# no pool: `lode mine` practises with the pool inside it and earns nothing\n\n");
     }
+    let mut devices: Vec<usize> =
+        facts.iter().filter(|fact| fact.section == Section::Device).map(|f| f.pool).collect();
+    devices.dedup();
     for (title, section) in [
         ("[cpu]", Section::Cpu),
         ("[gpu]", Section::Gpu),
@@ -26,6 +29,11 @@ pub fn print(facts: &[Fact]) -> String {
         ("# this run", Section::Run),
     ] {
         part(&mut text, title, facts.iter().filter(|fact| fact.section == section));
+        for device in devices.iter().filter(|_| section == Section::Gpu) {
+            let of_device =
+                facts.iter().filter(|fact| fact.section == Section::Device && fact.pool == *device);
+            part(&mut text, &format!("[[device]] # {device}"), of_device);
+        }
     }
     text.truncate(text.trim_end().len());
     text.push('\n');

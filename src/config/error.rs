@@ -129,6 +129,34 @@ pub enum ConfigError {
         /// The setting.
         at: Origin,
     },
+    /// A device of the file without a key.
+    #[error("a device has no `key`")]
+    NoDeviceKey {
+        /// The header of its table.
+        at: Option<Spot>,
+    },
+    /// More devices than a machine has.
+    #[error("{given} devices are more than {limit}")]
+    TooManyDevices {
+        /// How many are given.
+        given: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A target that a GPU would be stopped at.
+    #[error(
+        "the temperature target of {target} °C is less than {distance} °C below the cut-off at {cutoff} °C"
+    )]
+    HeatLimits {
+        /// Where it is kept, in °C.
+        target: u8,
+        /// Where it is stopped, in °C.
+        cutoff: u8,
+        /// The least distance in °C.
+        distance: u8,
+        /// Where one of them was given.
+        at: Origin,
+    },
     /// More pools than anybody needs.
     #[error("{given} pools are more than {limit}")]
     TooManyPools {
@@ -222,6 +250,15 @@ pub enum Notice {
         /// The value of `--gpu-intensity`.
         means: String,
     },
+    /// A table of one device says what a flag or variable says for all.
+    BeatenTable {
+        /// The flag or variable.
+        by: &'static str,
+        /// The key in the table.
+        key: &'static str,
+        /// The table's place among its like, from 1.
+        number: usize,
+    },
     /// The practice pool will be open to other machines.
     OpenToOthers {
         /// Where it listens.
@@ -252,6 +289,9 @@ impl std::fmt::Display for Notice {
             Self::OlderIntensity { given, means } => {
                 let given = super::shown(given);
                 write!(f, "-I {given} of older miners is taken for --gpu-intensity {means}")
+            }
+            Self::BeatenTable { by, key, number } => {
+                write!(f, "{by} holds for all devices: `{key}` of [[device]] {number} is not heeded")
             }
             Self::OpenToOthers { listen } => {
                 write!(

@@ -40,6 +40,8 @@ pub struct ConfigFile {
     pub cpu: Entries,
     /// `[gpu]`.
     pub gpu: Entries,
+    /// Each `[[device]]` with the place of its header.
+    pub devices: Vec<(Entries, Option<Spot>)>,
     /// `[report]`.
     pub report: Entries,
 }
@@ -97,11 +99,18 @@ impl Reader {
     }
 
     fn root(&mut self, root: &DeTable<'_>) -> ConfigFile {
-        const PARTS: [&str; 4] = ["pool", "cpu", "gpu", "report"];
+        const PARTS: [&str; 5] = ["pool", "cpu", "gpu", "device", "report"];
         let mut config = ConfigFile::default();
         for (key, value) in root {
             match key.get_ref().as_ref() {
-                "pool" => config.pools = self.pools(value),
+                "pool" => {
+                    let wanted = "a list of tables: [[pool]], with two brackets";
+                    config.pools = self.tables(("pool", "[[pool]]", wanted), Section::Pool, value);
+                }
+                "device" => {
+                    let wanted = "a list of tables: [[device]], with two brackets";
+                    config.devices = self.tables(("device", "[[device]]", wanted), Section::Device, value);
+                }
                 "cpu" => config.cpu = self.table("[cpu]", Section::Cpu, value),
                 "gpu" => config.gpu = self.table("[gpu]", Section::Gpu, value),
                 "report" => config.report = self.table("[report]", Section::Report, value),
@@ -124,15 +133,17 @@ impl Reader {
         config
     }
 
-    fn pools(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(Entries, Option<Spot>)> {
-        let Some(pools) = value.get_ref().as_array() else {
-            self.wrong_kind("pool", value, "a list of tables: [[pool]], with two brackets");
+    fn tables(
+        &mut self,
+        (key, part, wanted): (&str, &'static str, &'static str),
+        section: Section,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Vec<(Entries, Option<Spot>)> {
+        let Some(tables) = value.get_ref().as_array() else {
+            self.wrong_kind(key, value, wanted);
             return Vec::new();
         };
-        pools
-            .iter()
-            .map(|pool| (self.table("[[pool]]", Section::Pool, pool), Some(self.spot(pool.span()))))
-            .collect()
+        tables.iter().map(|table| (self.table(part, section, table), Some(self.spot(table.span())))).collect()
     }
 
     fn table(&mut self, part: &'static str, section: Section, value: &Spanned<DeValue<'_>>) -> Entries {

@@ -12,7 +12,7 @@ use super::value::ValueError;
 pub struct Fact {
     /// The part of the file it belongs to.
     pub section: Section,
-    /// The pool's place in the order, from 1; 0 for settings of no pool.
+    /// The place of its pool, or of its `[[device]]`, in their order, from 1; 0 for settings of neither.
     pub pool: usize,
     /// Its key.
     pub name: &'static str,

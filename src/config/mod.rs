@@ -1,6 +1,7 @@
 //! From flags, environment, file and defaults to [`crate::settings`]: merged, checked, and each with its origin.
 
 mod check;
+mod devices;
 mod env;
 mod error;
 mod file;

@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use super::devices::{AllGpus, General, gpu_devices};
 use super::env::Surroundings;
 use super::error::{ConfigError, Notice};
 use super::file::{self, ConfigFile, Entries};
@@ -11,8 +12,8 @@ use super::origin::Origin;
 use super::pools::{is_world_readable, pools, relative_to_file};
 use super::setting::{
     AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, GPU,
-    GPU_ALLOW_CPU, GPU_INTENSITY, INTERVAL, ISA, LEDGER, LIMIT, LISTEN, LOG_FILE, OUTPUT, PASS, PRIORITY,
-    SHARES, Setting, THREADS, TIME_LIMIT,
+    GPU_ALLOW_CPU, GPU_CUTOFF, GPU_INTENSITY, GPU_TARGET, INTERVAL, ISA, LEDGER, LIMIT, LISTEN, LOG_FILE,
+    OUTPUT, PASS, PRIORITY, SHARES, Setting, THREADS, TIME_LIMIT,
 };
 use super::value::{self, ValueError};
 use crate::cli::{BenchArgs, CpuFlags, GpuFlags, MineArgs, PoolArgs, ReportFlags};
@@ -50,7 +51,7 @@ pub fn mine(args: &MineArgs, around: &Surroundings) -> Result<Resolved<MineSetti
     let settings = MineSettings {
         pools: pools(&mut layers, &args.pool, &file),
         cpu: cpu(&mut layers, &args.cpu, &file.cpu),
-        gpu: gpu(&mut layers, &args.gpu, &file.gpu),
+        gpu: gpu(&mut layers, &args.gpu, &file),
         limits: limits(&mut layers, args),
         report: report(&mut layers, &args.report, &file.report),
     };
@@ -179,8 +180,8 @@ fn threads(layers: &mut Layers<'_>, flag: Option<&str>, file: Option<&Entries>) 
     threads
 }
 
-fn gpu(layers: &mut Layers<'_>, flags: &GpuFlags, file: &Entries) -> GpuSettings {
-    let file = Some(file);
+fn gpu(layers: &mut Layers<'_>, flags: &GpuFlags, config: &ConfigFile) -> GpuSettings {
+    let file = Some(&config.gpu);
     let choice = layers.pick_or_default(&GPU, flags.gpu.as_deref(), file, value::gpus);
     let allow_cpu = flags.gpu_allow_cpu.then_some("true");
     let allow_cpu = layers.pick_or_default(&GPU_ALLOW_CPU, allow_cpu, file, value::yes_or_no);
@@ -195,8 +196,28 @@ fn gpu(layers: &mut Layers<'_>, flags: &GpuFlags, file: &Entries) -> GpuSettings
         means.ok()
     });
     let intensity = flags.gpu_intensity.as_deref().or(older.as_deref());
-    let intensity = layers.pick_or_default(&GPU_INTENSITY, intensity, file, value::intensity);
-    GpuSettings { choice, allow_cpu, intensity }
+    let all = AllGpus {
+        intensity: general(layers, &GPU_INTENSITY, intensity, file, value::intensity),
+        target: general(layers, &GPU_TARGET, flags.gpu_temp_target.as_deref(), file, value::temp_target),
+        cutoff: general(layers, &GPU_CUTOFF, flags.gpu_temp_cutoff.as_deref(), file, value::temp_cutoff),
+    };
+    let heat = all.heat(layers);
+    let devices = gpu_devices(layers, config, &all);
+    GpuSettings { choice, allow_cpu, intensity: all.intensity.value, heat, devices }
+}
+
+fn general<T>(
+    layers: &mut Layers<'_>,
+    setting: &'static Setting,
+    flag: Option<&str>,
+    file: Option<&Entries>,
+    read: impl Fn(&str) -> Result<T, ValueError>,
+) -> General<T> {
+    let picked = layers.pick(setting, flag, file, &read);
+    let default =
+        || (read(setting.default).expect("every default is a value of its setting"), Origin::Default);
+    let (value, origin) = picked.unwrap_or_else(default);
+    General { value, origin }
 }
 
 fn limits(layers: &mut Layers<'_>, args: &MineArgs) -> RunLimits {

@@ -9,6 +9,8 @@ pub enum Section {
     Cpu,
     /// `[gpu]`.
     Gpu,
+    /// `[[device]]`.
+    Device,
     /// `[report]`.
     Report,
     /// Not in the file: what concerns one run.
@@ -33,9 +35,9 @@ pub struct Setting {
     pub section: Section,
     /// Its key in the file.
     pub name: &'static str,
-    /// Its flag.
+    /// Its flag; empty where it has none.
     pub flag: &'static str,
-    /// Its environment variable.
+    /// Its environment variable; empty where it has none.
     pub env: &'static str,
     /// The value it has when nobody sets it, empty where it has none.
     pub default: &'static str,
@@ -57,7 +59,7 @@ const fn setting(
 macro_rules! settings {
     ($($ident:ident: $section:ident $name:literal $flag:literal $env:literal $default:literal $secrecy:ident)*) => {
         $(
-            #[doc = concat!("`", $flag, "`, `", $env, "`")]
+            #[doc = concat!("`", $name, "`, `", $flag, "`, `", $env, "`")]
             pub(super) static $ident: Setting =
                 setting(Section::$section, $name, $flag, $env, $default, Secrecy::$secrecy);
         )*
@@ -84,6 +86,13 @@ settings! {
     GPU:                Gpu    "devices"            "--gpu"                "LODE_GPU"                "none"   Open
     GPU_ALLOW_CPU:      Gpu    "allow_cpu"          "--gpu-allow-cpu"      "LODE_GPU_ALLOW_CPU"      "false" Open
     GPU_INTENSITY:      Gpu    "intensity"          "--gpu-intensity"      "LODE_GPU_INTENSITY"      "normal" Open
+    GPU_TARGET:         Gpu    "temp_target"        "--gpu-temp-target"    "LODE_GPU_TEMP_TARGET"    "80"    Open
+    GPU_CUTOFF:         Gpu    "temp_cutoff"        "--gpu-temp-cutoff"    "LODE_GPU_TEMP_CUTOFF"    "90"    Open
+    DEVICE_KEY:         Device "key"                ""                     ""                        ""      Open
+    DEVICE_ENABLED:     Device "enabled"            ""                     ""                        "true"  Open
+    DEVICE_INTENSITY:   Device "intensity"          ""                     ""                        ""      Open
+    DEVICE_TARGET:      Device "temp_target"        ""                     ""                        ""      Open
+    DEVICE_CUTOFF:      Device "temp_cutoff"        ""                     ""                        ""      Open
     OUTPUT:             Report "output"             "--output"             "LODE_OUTPUT"             "text"  Open
     INTERVAL:           Report "interval"           "--report-interval"    "LODE_REPORT_INTERVAL"    "10s"   Open
     LOG_FILE:           Report "log_file"           "--log-file"           "LODE_LOG_FILE"           ""      Open

@@ -10,7 +10,9 @@ use super::setting::ALL;
 use super::*;
 use crate::cli::{Cli, Command, MineArgs, with_command};
 use crate::explain::Explain;
-use crate::settings::{GpuChoice, GpuIntensity, GpuPick, MineSettings, OutputFormat};
+use crate::settings::{
+    GpuChoice, GpuDevice, GpuIntensity, GpuPick, HeatSettings, MineSettings, OutputFormat,
+};
 
 type Vars = &'static [(&'static str, &'static str)];
 
@@ -69,7 +71,7 @@ fn flags_become_typed_settings() {
     let MineSettings { pools, cpu, gpu, limits, report } = settings(
         "-o stratum+ssl://al:p%40ss@[2001:db8::1]:443 -t 0 --cpu-affinity 0x5 --cpu-priority 3 --cpu-limit 25% --isa -avx512 \
          --shares 7 --time-limit 1h30m --retry-pause 5 --proxy socks5://u:p@127.0.0.1:9050 --output json -vv \
-         --gpu 0,2-3,Arc --gpu-allow-cpu --gpu-intensity 5ms --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
+         --gpu 0,2-3,Arc --gpu-allow-cpu --gpu-intensity 5ms --gpu-temp-target 70 --gpu-temp-cutoff 85C --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
         &[],
     );
     let pool = &pools[0];
@@ -87,6 +89,7 @@ fn flags_become_typed_settings() {
     assert_eq!(gpu.choice, GpuChoice::Some(picks.collect()));
     assert_eq!(gpu.intensity, GpuIntensity::Target(Duration::from_millis(5)));
     assert!(gpu.allow_cpu);
+    assert_eq!(gpu.heat, HeatSettings { target: 70, cutoff: 85 });
     assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
     assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));
 }
@@ -95,10 +98,53 @@ fn flags_become_typed_settings() {
 fn gpus_are_mined_with_where_they_are_asked_for() {
     let gpu = settings("mine", &[]).gpu;
     assert_eq!((gpu.choice, gpu.intensity), (GpuChoice::None, GpuIntensity::Normal));
-    assert!(!gpu.allow_cpu);
+    assert_eq!(gpu.heat, HeatSettings { target: 80, cutoff: 90 });
+    assert!(!gpu.allow_cpu && gpu.devices.is_empty());
     let gpu = settings("mine", &[("LODE_GPU", "all"), ("LODE_GPU_ALLOW_CPU", "true")]).gpu;
     assert_eq!(gpu.choice, GpuChoice::All);
     assert!(gpu.allow_cpu);
+}
+
+#[test]
+fn a_table_of_one_device_beats_the_file_and_flags_and_variables_beat_the_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lode.toml");
+    let file = "[gpu]\nintensity = \"max\"\ntemp_cutoff = 95\n\
+                [[device]]\nkey = \"gpu:0000:01:00.0\"\nintensity = \"desktop\"\ntemp_target = 60\n\
+                [[device]]\nkey = 1\nenabled = false\ntemp_cutoff = 88\n";
+    std::fs::write(&path, file).expect("written");
+    let resolved = |line: &str, vars: &[(&str, &str)]| {
+        let line = format!("{line} --config {}", path.display());
+        mine(&args(&line), &around(vars, false)).expect("good settings")
+    };
+    let device = |pick, enabled, intensity, target, cutoff| GpuDevice {
+        pick,
+        enabled,
+        intensity,
+        heat: HeatSettings { target, cutoff },
+    };
+    let named = || GpuPick::Name("gpu:0000:01:00.0".to_owned());
+    let (desktop, max) = (GpuIntensity::Desktop, GpuIntensity::Max);
+    let plain = resolved("mine", &[]);
+    assert_eq!(
+        plain.settings.gpu.devices,
+        [device(named(), true, desktop, 60, 95), device(GpuPick::Index(1), false, max, 80, 88)]
+    );
+    assert!(plain.notices.is_empty());
+    let five = GpuIntensity::Target(Duration::from_millis(5));
+    let beaten = resolved("mine --gpu-intensity 5", &[("LODE_GPU_TEMP_CUTOFF", "92")]);
+    assert_eq!(
+        beaten.settings.gpu.devices,
+        [device(named(), true, five, 60, 92), device(GpuPick::Index(1), false, five, 80, 92)]
+    );
+    let said: Vec<String> = beaten.notices.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "--gpu-intensity holds for all devices: `intensity` of [[device]] 1 is not heeded",
+            "LODE_GPU_TEMP_CUTOFF holds for all devices: `temp_cutoff` of [[device]] 2 is not heeded",
+        ]
+    );
 }
 
 #[test]
@@ -195,13 +241,14 @@ fn every_default_is_a_value_of_its_setting() {
 fn names_are_unique_and_documented() {
     let docs = include_str!("../../docs/configuration.md");
     for setting in ALL {
-        let Setting { name, flag, env, .. } = setting;
+        let Setting { section, name, flag, env, .. } = setting;
+        assert!(*section == Section::Run || docs.contains(&format!("`{name}`")), "{name} is undocumented");
+        if *section == Section::Device {
+            assert!(flag.is_empty() && env.is_empty(), "a flag for one of several devices");
+            continue;
+        }
         assert!(docs.contains(&format!("`{flag}`")), "docs/configuration.md lacks {flag}");
         assert!(docs.contains(&format!("`{env}`")), "docs/configuration.md lacks {env}");
-        assert!(
-            setting.section == Section::Run || docs.contains(&format!("`{name}`")),
-            "{name} is undocumented"
-        );
         assert_eq!(ALL.iter().filter(|other| other.env == *env || other.flag == *flag).count(), 1, "{env}");
     }
 }

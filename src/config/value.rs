@@ -63,6 +63,20 @@ pub enum ValueError {
     /// No choice of GPUs.
     #[error("not a choice of GPUs")]
     Gpus,
+    /// No temperature, or none that a device should be kept at.
+    #[error("not a temperature from {min} to {max} °C")]
+    Celsius {
+        /// The least.
+        min: u8,
+        /// The most.
+        max: u8,
+    },
+    /// No device that a table can be for.
+    #[error("not the key of one GPU")]
+    DeviceKey,
+    /// Given before.
+    #[error("given twice")]
+    Twice,
     /// No intensity.
     #[error("not an intensity")]
     Intensity,
@@ -235,7 +249,8 @@ pub(super) fn gpus(text: &str) -> Result<GpuChoice, ValueError> {
     Ok(GpuChoice::Some(picks))
 }
 
-fn gpu_picks(text: &str) -> Result<Vec<GpuPick>, ValueError> {
+/// GPUs by number, run of numbers, device key, or part of a name.
+pub(super) fn gpu_picks(text: &str) -> Result<Vec<GpuPick>, ValueError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits(first) && digits(last) {
@@ -249,6 +264,22 @@ fn gpu_picks(text: &str) -> Result<Vec<GpuPick>, ValueError> {
     }
     let named = text.chars().any(char::is_alphabetic) && text.len() <= 200;
     if named { Ok(vec![GpuPick::Name(text.to_owned())]) } else { Err(ValueError::Gpus) }
+}
+
+/// Where a GPU is kept, in °C.
+pub(super) fn temp_target(text: &str) -> Result<u8, ValueError> {
+    celsius(text, 40, 95)
+}
+
+/// Where a GPU is stopped, in °C. Chips throttle or switch themselves off at 95 to 110.
+pub(super) fn temp_cutoff(text: &str) -> Result<u8, ValueError> {
+    celsius(text, 50, 105)
+}
+
+fn celsius(text: &str, min: u8, max: u8) -> Result<u8, ValueError> {
+    let number = text.trim().trim_end_matches(['C', 'c']).trim_end_matches('°').trim_end();
+    let celsius = whole(number, min.into(), max.into()).map_err(|_| ValueError::Celsius { min, max })?;
+    Ok(celsius as u8)
 }
 
 /// A word, or milliseconds.

@@ -15,11 +15,12 @@ impl Explain for ConfigError {
 fn config_spot(error: &ConfigError) -> Option<&Spot> {
     match error {
         ConfigError::Syntax { at, .. } | ConfigError::UnknownKey { at, .. } => Some(at),
-        ConfigError::NoUrl { at } => at.as_ref(),
+        ConfigError::NoUrl { at } | ConfigError::NoDeviceKey { at } => at.as_ref(),
         ConfigError::Both { second: at, .. }
         | ConfigError::WrongKind { at, .. }
         | ConfigError::Invalid { at, .. }
         | ConfigError::NoUser { at, .. }
+        | ConfigError::HeatLimits { at, .. }
         | ConfigError::NeedsPool { at } => match at {
             Origin::File(spot) => Some(spot),
             Origin::Default | Origin::Flag(_) | Origin::Env(_) => None,
@@ -29,6 +30,7 @@ fn config_spot(error: &ConfigError) -> Option<&Spot> {
         | ConfigError::NotUtf8 { .. }
         | ConfigError::TooMany { .. }
         | ConfigError::TooManyPools { .. }
+        | ConfigError::TooManyDevices { .. }
         | ConfigError::PassFile { .. }
         | ConfigError::Authorities(_)
         | ConfigError::Algorithm { .. } => None,
@@ -50,6 +52,14 @@ fn config_advice(error: &ConfigError) -> String {
         ConfigError::WrongKind { wanted, .. } => format!("write {wanted}"),
         ConfigError::Invalid { setting, problem, .. } => value_advice(setting, problem),
         ConfigError::NoUrl { .. } => "add a line like url = \"stratum+tcp://pool.example:3333\"".to_owned(),
+        ConfigError::NoDeviceKey { .. } => {
+            "add a line like key = \"gpu:0000:01:00.0\", as `lode devices` shows it".to_owned()
+        }
+        ConfigError::TooManyDevices { limit, .. } => format!("keep at most {limit}"),
+        ConfigError::HeatLimits { .. } => {
+            "lower the target (--gpu-temp-target, `temp_target`) or raise the cut-off (--gpu-temp-cutoff, `temp_cutoff`)"
+                .to_owned()
+        }
         ConfigError::NoUser { .. } => {
             "give the pool account, account.worker or Bitcoin address: -u on the command line, `user` in the file"
                 .to_owned()
@@ -73,6 +83,7 @@ fn unknown_key_advice(near: Option<&str>, known: &[&str], home: Option<Section>,
         Section::Pool => "[[pool]]",
         Section::Cpu => "[cpu]",
         Section::Gpu => "[gpu]",
+        Section::Device => "[[device]]",
         Section::Report => "[report]",
         Section::Run => "the command line",
     };
@@ -80,7 +91,7 @@ fn unknown_key_advice(near: Option<&str>, known: &[&str], home: Option<Section>,
         (Some(home), _) => format!("it belongs below {}", title(home)),
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) if part.is_empty() => {
-            "the parts of the file are [[pool]], [cpu], [gpu] and [report]".to_owned()
+            "the parts of the file are [[pool]], [cpu], [gpu], [[device]] and [report]".to_owned()
         }
         (None, None) => format!("{part} takes {}", known.join(", ")),
     }
@@ -102,6 +113,12 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
         ValueError::Intensity => {
             "desktop, normal, max, or 1 to 100 milliseconds (-I: d, or -10 to 31)".to_owned()
         }
+        ValueError::Celsius { min, max } => format!("whole degrees Celsius from {min} to {max}"),
+        ValueError::DeviceKey => {
+            "one GPU as `lode devices` shows it, like gpu:0000:01:00.0, its number or a part of its name"
+                .to_owned()
+        }
+        ValueError::Twice => "each device at most once: one table takes all of its settings".to_owned(),
         ValueError::Isa(_) => {
             "auto, a kernel like avx2, or kernels to leave out like -avx512,-avx2".to_owned()
         }

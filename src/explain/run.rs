@@ -76,6 +76,14 @@ impl Explain for GpuProblem {
                  NVIDIA: its own driver), or give --gpu none"
             }
             Self::NoSuch(_) => "give --gpu numbers or names from `lode devices`",
+            Self::NoSuchDevice(_) => {
+                "give its `key` as `lode devices` shows it, or take the table out of the file"
+            }
+            Self::Disabled(_) => "leave it out of --gpu, or `enabled = false` out of the file",
+            Self::NoSensor { .. } => {
+                "only the card's own protection keeps it from overheating; NVIDIA's driver brings the library \
+                 libnvidia-ml.so.1, AMD's cards are read by way of the kernel driver amdgpu"
+            }
             Self::Software(_) => "--gpu-allow-cpu takes it all the same",
             Self::Unusable { .. } => "update its driver, or leave it out with --gpu",
         };

@@ -4,11 +4,13 @@ use std::env::var_os;
 use std::path::PathBuf;
 
 use miner_core::backend::HashBackend;
-use miner_gpu::{Gpu, GpuBackend, GpuConfig, GpuFacts, Gpus, Intensity, TuningCache};
+use miner_gpu::{
+    Gpu, GpuBackend, GpuConfig, GpuFacts, Gpus, HeatLimits, Intensity, Telemetry, TelemetryError, TuningCache,
+};
 
-use super::{FoundGpu, GpuBackends, GpuProblem};
+use super::{FoundGpu, FoundSensors, GpuBackends, GpuProblem};
 use crate::report::format::printable;
-use crate::settings::{GpuChoice, GpuIntensity, GpuPick, GpuSettings};
+use crate::settings::{GpuChoice, GpuDevice, GpuIntensity, GpuPick, GpuSettings, HeatSettings};
 use crate::version;
 
 /// Sets up the GPUs that the settings choose. None is opened yet.
@@ -22,16 +24,44 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
     if let Some(nothing) = gpus.nothing {
         problems = vec![GpuProblem::NoGpu(nothing)];
     }
-    let config = GpuConfig {
-        intensity: intensity(settings.intensity),
-        cache: cache_folder().map(|folder| TuningCache { folder, build: version::LINE.to_owned() }),
-        ..GpuConfig::default()
-    };
-    let backend = |at: usize| {
+    let telemetry = Telemetry::default();
+    let cache = cache_folder().map(|folder| TuningCache { folder, build: version::LINE.to_owned() });
+    let mut list: Vec<Box<dyn HashBackend>> = Vec::new();
+    for at in chosen {
         let gpu: Gpu = gpus.list[at].clone();
-        Box::new(GpuBackend::new(gpu, config.clone())) as Box<dyn HashBackend>
-    };
-    GpuBackends { list: chosen.into_iter().map(backend).collect(), problems }
+        let sensor = telemetry.sensor(&gpu.facts);
+        if let (Err(reason), false) = (&sensor, gpu.facts.is_software) {
+            note_no_sensor(&mut problems, printable(&gpu.facts.name), printable(&reason.to_string()));
+        }
+        let own = own(settings, at, &facts);
+        let HeatSettings { target, cutoff } = own.map_or(settings.heat, |own| own.heat);
+        let config = GpuConfig {
+            intensity: intensity(own.map_or(settings.intensity, |own| own.intensity)),
+            heat: HeatLimits { target: target.into(), cutoff: cutoff.into() },
+            sensor: sensor.ok(),
+            cache: cache.clone(),
+            ..GpuConfig::default()
+        };
+        list.push(Box::new(GpuBackend::new(gpu, config)));
+    }
+    GpuBackends { list, problems }
+}
+
+/// Says once what holds for several.
+fn note_no_sensor(problems: &mut Vec<GpuProblem>, name: String, why: String) {
+    let known = problems.iter_mut().find_map(|problem| match problem {
+        GpuProblem::NoSensor { names, reason } if *reason == why => Some(names),
+        _ => None,
+    });
+    match known {
+        Some(names) => *names += &format!(", {name}"),
+        None => problems.push(GpuProblem::NoSensor { names: name, reason: why }),
+    }
+}
+
+/// The table of this GPU, if it has one.
+fn own<'a>(settings: &'a GpuSettings, at: usize, gpus: &[GpuFacts]) -> Option<&'a GpuDevice> {
+    settings.devices.iter().find(|device| matching(&device.pick, gpus).contains(&at))
 }
 
 /// All GPUs, for `lode devices`.
@@ -42,15 +72,22 @@ pub fn list() -> Result<Vec<FoundGpu>, GpuProblem> {
     let gpus = Gpus::find();
     match gpus.nothing {
         Some(nothing) => Err(GpuProblem::NoGpu(nothing)),
-        None => Ok(gpus.list.into_iter().map(|gpu| found(&gpu.facts)).collect()),
+        None => {
+            let telemetry = Telemetry::default();
+            Ok(gpus.list.into_iter().map(|gpu| found(&gpu.facts, &telemetry)).collect())
+        }
     }
 }
 
-fn found(facts: &GpuFacts) -> FoundGpu {
+fn found(facts: &GpuFacts, telemetry: &Telemetry) -> FoundGpu {
     let why_not = match facts.unusable {
         Some(reason) => Some(reason.to_string()),
         None if facts.is_software => Some("it is software: --gpu-allow-cpu takes it all the same".to_owned()),
         None => None,
+    };
+    let (sensors, no_sensors) = match sensors(facts, telemetry) {
+        Ok(sensors) => (Some(sensors), None),
+        Err(error) => (None, Some(printable(&error.to_string()))),
     };
     FoundGpu {
         key: printable(&facts.key),
@@ -59,7 +96,24 @@ fn found(facts: &GpuFacts) -> FoundGpu {
         driver: printable(format!("{} {}", facts.driver.trim(), facts.driver_info.trim()).trim()),
         usable: why_not.is_none(),
         why_not,
+        sensors,
+        no_sensors,
     }
+}
+
+fn sensors(facts: &GpuFacts, telemetry: &Telemetry) -> Result<FoundSensors, TelemetryError> {
+    let sensor = telemetry.sensor(facts)?;
+    let reading = sensor.read()?;
+    Ok(FoundSensors {
+        source: printable(sensor.source()),
+        celsius: reading.celsius,
+        watts: reading.watts,
+        fan_rpm: reading.fan_rpm,
+        fan_percent: reading.fan_percent,
+        clock_mhz: reading.clock_mhz,
+        utilisation_percent: reading.utilisation,
+        throttle: reading.throttle.map(|why| printable(&why)),
+    })
 }
 
 /// The places of the chosen GPUs, each once, and what is wrong with the choice.
@@ -73,10 +127,7 @@ fn choose(settings: &GpuSettings, gpus: &[GpuFacts]) -> (Vec<usize>, Vec<GpuProb
             for pick in picks {
                 let found = matching(pick, gpus);
                 if found.is_empty() {
-                    problems.push(GpuProblem::NoSuch(match pick {
-                        GpuPick::Index(index) => index.to_string(),
-                        GpuPick::Name(name) => format!("`{}`", printable(name)),
-                    }));
+                    problems.push(GpuProblem::NoSuch(shown(pick)));
                 }
                 wanted.extend(found);
             }
@@ -84,7 +135,15 @@ fn choose(settings: &GpuSettings, gpus: &[GpuFacts]) -> (Vec<usize>, Vec<GpuProb
             wanted.dedup();
         }
     }
+    for device in settings.devices.iter().filter(|device| matching(&device.pick, gpus).is_empty()) {
+        problems.push(GpuProblem::NoSuchDevice(shown(&device.pick)));
+    }
     let usable = |&at: &usize| {
+        if own(settings, at, gpus).is_some_and(|own| !own.enabled) {
+            let asked_for = settings.choice != GpuChoice::All;
+            problems.extend(asked_for.then(|| GpuProblem::Disabled(printable(&gpus[at].name))));
+            return false;
+        }
         let facts = &gpus[at];
         let name = || printable(&facts.name);
         let problem = match facts.unusable {
@@ -97,6 +156,13 @@ fn choose(settings: &GpuSettings, gpus: &[GpuFacts]) -> (Vec<usize>, Vec<GpuProb
     };
     wanted.retain(usable);
     (wanted, problems)
+}
+
+fn shown(pick: &GpuPick) -> String {
+    match pick {
+        GpuPick::Index(index) => index.to_string(),
+        GpuPick::Name(name) => format!("`{}`", printable(name)),
+    }
 }
 
 fn matching(pick: &GpuPick, gpus: &[GpuFacts]) -> Vec<usize> {
@@ -154,7 +220,44 @@ mod tests {
     }
 
     fn settings(choice: GpuChoice, allow_cpu: bool) -> GpuSettings {
-        GpuSettings { choice, allow_cpu, intensity: GpuIntensity::Normal }
+        let heat = HeatSettings { target: 80, cutoff: 90 };
+        GpuSettings { choice, allow_cpu, intensity: GpuIntensity::Normal, heat, devices: Vec::new() }
+    }
+
+    fn device(pick: GpuPick, enabled: bool) -> GpuDevice {
+        let heat = HeatSettings { target: 60, cutoff: 70 };
+        GpuDevice { pick, enabled, intensity: GpuIntensity::Desktop, heat }
+    }
+
+    #[test]
+    fn the_first_table_that_fits_a_gpu_is_its_own() {
+        let gpus =
+            [gpu("Radeon RX 6800", false, None), gpu("Radeon VII", false, None), gpu("Arc", false, None)];
+        let name = |name: &str| GpuPick::Name(name.to_owned());
+        let mut settings = settings(GpuChoice::All, false);
+        settings.devices = vec![
+            device(GpuPick::Index(1), false),
+            device(name("radeon"), true),
+            device(name("gpu:99"), true),
+        ];
+        let enabled = |at| own(&settings, at, &gpus).map(|own| own.enabled);
+        assert_eq!([0, 1, 2].map(enabled), [Some(true), Some(false), None]);
+        let unknown = GpuProblem::NoSuchDevice("`gpu:99`".to_owned());
+        assert_eq!(choose(&settings, &gpus), (vec![0, 2], vec![unknown.clone()]));
+        settings.choice = GpuChoice::Some(vec![GpuPick::Index(1)]);
+        let off = GpuProblem::Disabled("Radeon VII".to_owned());
+        assert_eq!(choose(&settings, &gpus), (vec![], vec![unknown, off]));
+    }
+
+    #[test]
+    fn what_holds_for_several_cards_is_said_once() {
+        let mut problems = vec![GpuProblem::NotBuilt];
+        for (name, reason) in [("A", "x"), ("B", "x"), ("C", "y")] {
+            note_no_sensor(&mut problems, name.to_owned(), reason.to_owned());
+        }
+        let said: Vec<String> = problems[1..].iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 2);
+        assert!(said[0].ends_with("GPU A, B: x") && said[1].ends_with("GPU C: y"), "{said:?}");
     }
 
     #[test]

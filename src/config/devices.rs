@@ -1,0 +1,122 @@
+//! `[[device]]`: what one device does otherwise than the others of its kind.
+
+use super::error::{ConfigError, Notice};
+use super::file::{ConfigFile, Entries};
+use super::layers::Layers;
+use super::origin::Origin;
+use super::setting::{DEVICE_CUTOFF, DEVICE_ENABLED, DEVICE_INTENSITY, DEVICE_KEY, DEVICE_TARGET, Setting};
+use super::value::{self, ValueError};
+use crate::settings::{GpuDevice, GpuIntensity, GpuPick, HeatSettings};
+
+/// Most tables: more than a machine has devices.
+const MAX_DEVICES: usize = 256;
+
+/// The least distance from the target to the cut-off, in °C: nearer, a card would be stopped again and again.
+const LEAST_DISTANCE: u8 = 5;
+
+/// A setting of a whole kind of devices, and where it was given.
+pub(super) struct General<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+/// What holds for all GPUs.
+pub(super) struct AllGpus {
+    pub(super) intensity: General<GpuIntensity>,
+    pub(super) target: General<u8>,
+    pub(super) cutoff: General<u8>,
+}
+
+impl AllGpus {
+    /// Their temperatures, checked.
+    pub(super) fn heat(&self, layers: &mut Layers<'_>) -> HeatSettings {
+        let given = [&self.target, &self.cutoff].into_iter().find(|given| !is_default(&given.origin));
+        let at = given.map_or(Origin::Default, |given| given.origin.clone());
+        heat(layers, self.target.value, self.cutoff.value, at)
+    }
+}
+
+/// The tables of GPUs, in order: the first that fits a GPU is its own.
+pub(super) fn gpu_devices(layers: &mut Layers<'_>, file: &ConfigFile, all: &AllGpus) -> Vec<GpuDevice> {
+    let given = file.devices.len();
+    if given > MAX_DEVICES {
+        layers.errors.push(ConfigError::TooManyDevices { given, limit: MAX_DEVICES });
+        return Vec::new();
+    }
+    let mut devices: Vec<GpuDevice> = Vec::new();
+    for (number, (entries, header)) in (1..).zip(&file.devices) {
+        layers.pool = number;
+        let Some(entry) = entries.get(DEVICE_KEY.name) else {
+            layers.errors.push(ConfigError::NoDeviceKey { at: header.clone() });
+            continue;
+        };
+        let at = Origin::File(entry.spot.clone());
+        let Some((pick, _)) = layers.pick(&DEVICE_KEY, None, Some(entries), gpu_key) else { continue };
+        if devices.iter().any(|other| other.pick == pick) {
+            layers.reject(&DEVICE_KEY, &entry.text, ValueError::Twice, at);
+            continue;
+        }
+        devices.push(gpu_device(layers, pick, entries, at, all));
+    }
+    layers.pool = 0;
+    devices
+}
+
+/// A device key as `--gpu` takes it, for one GPU. Other kinds of device have no tables yet.
+fn gpu_key(text: &str) -> Result<GpuPick, ValueError> {
+    let other = text == "cpu" || text.starts_with("asic:");
+    match value::gpu_picks(text.trim())?.as_slice() {
+        [pick] if !other => Ok(pick.clone()),
+        _ => Err(ValueError::DeviceKey),
+    }
+}
+
+fn gpu_device(
+    layers: &mut Layers<'_>,
+    pick: GpuPick,
+    entries: &Entries,
+    at: Origin,
+    all: &AllGpus,
+) -> GpuDevice {
+    let enabled = layers.pick_or_default(&DEVICE_ENABLED, None, Some(entries), value::yes_or_no);
+    let intensity = own(layers, &DEVICE_INTENSITY, entries, &all.intensity, value::intensity);
+    let target = own(layers, &DEVICE_TARGET, entries, &all.target, value::temp_target);
+    let cutoff = own(layers, &DEVICE_CUTOFF, entries, &all.cutoff, value::temp_cutoff);
+    let given = [&DEVICE_TARGET, &DEVICE_CUTOFF].into_iter().any(|key| entries.contains_key(key.name));
+    // What is wrong with what holds for all GPUs is said once.
+    let heat = if given { heat(layers, target, cutoff, at) } else { HeatSettings { target, cutoff } };
+    GpuDevice { pick, enabled, intensity, heat }
+}
+
+/// What a table says, unless it says nothing, or a flag or variable beats it.
+fn own<T: Copy>(
+    layers: &mut Layers<'_>,
+    setting: &'static Setting,
+    entries: &Entries,
+    all: &General<T>,
+    read: impl Fn(&str) -> Result<T, ValueError>,
+) -> T {
+    if !entries.contains_key(setting.name) {
+        return all.value;
+    }
+    let Some((value, _)) = layers.pick(setting, None, Some(entries), read) else { return all.value };
+    match all.origin {
+        Origin::Flag(by) | Origin::Env(by) => {
+            let notice = Notice::BeatenTable { by, key: setting.name, number: layers.pool };
+            layers.notices.push(notice);
+            all.value
+        }
+        Origin::Default | Origin::File(_) => value,
+    }
+}
+
+fn heat(layers: &mut Layers<'_>, target: u8, cutoff: u8, at: Origin) -> HeatSettings {
+    if cutoff < target + LEAST_DISTANCE {
+        layers.errors.push(ConfigError::HeatLimits { target, cutoff, distance: LEAST_DISTANCE, at });
+    }
+    HeatSettings { target, cutoff }
+}
+
+fn is_default(origin: &Origin) -> bool {
+    matches!(origin, Origin::Default)
+}
