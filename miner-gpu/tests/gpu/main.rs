@@ -1,11 +1,13 @@
 //! What needs a GPU, or a software one: kernels against `sha2`, the backend's contract, lost devices.
 //!
-//! Without any, each test says that it was ignored; with LODE_REQUIRE_GPU=1 it fails.
+//! Without any, each test says that it was ignored; with LODE_REQUIRE_GPU=1 it fails. Long ones are ignored too, and run by
+//! `scripts/long-checks soak`.
 
 mod contract;
 mod heat;
 mod kernels;
 mod losses;
+mod soak;
 mod wrong;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -22,14 +24,16 @@ fn main() {
     let gpus = Gpus::find();
     let gpu = gpus.list.iter().find(|gpu| gpu.facts.unusable.is_none());
     let required = std::env::var_os("LODE_REQUIRE_GPU").is_some_and(|value| value == "1");
-    let tests = [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS, &wrong::TESTS, &heat::TESTS].concat();
-    let trials = tests.into_iter().map(|(name, test)| {
+    let tests =
+        [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS, &wrong::TESTS, &heat::TESTS, &soak::TESTS, &soak::LONG];
+    let is_long = |name| soak::LONG.iter().any(|(long, _)| *long == name);
+    let trials = tests.concat().into_iter().map(|(name, test)| {
         let (own, nothing) = (gpu.cloned(), gpus.nothing.clone());
         let trial = Trial::test(name, move || match own {
             Some(gpu) => test(&gpu),
             None => Err(format!("LODE_REQUIRE_GPU=1, and there is none: {nothing:?}").into()),
         });
-        trial.with_ignored_flag(gpu.is_none() && !required)
+        trial.with_ignored_flag(gpu.is_none() && !required || is_long(name))
     });
     libtest_mimic::run(&args, trials.collect()).exit();
 }
