@@ -15,6 +15,7 @@ mod searcher;
 mod selftest;
 mod telemetry;
 mod tuner;
+mod tuning;
 
 pub use adapter::{Gpu, GpuFacts, Gpus, Unusable};
 pub use backend::{Fault, FaultHook, GpuBackend, GpuConfig, Step};
@@ -23,4 +24,5 @@ pub use error::GpuError;
 pub use pace::{Intensity, LONGEST};
 pub use searcher::{Search, Searcher};
 pub use telemetry::{Reading, Sensor, Telemetry, TelemetryError};
-pub use tuner::{Tuning, TuningCache};
+pub use tuner::Trial;
+pub use tuning::{Tuning, TuningCache};

@@ -1,6 +1,7 @@
 //! A device, the kernels compiled for it, and dispatches of them.
 
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use wgpu::{
@@ -266,6 +267,12 @@ fn grid(form: &Form, nonces: u64) -> (u32, u32) {
     let groups = nonces / form.granule();
     let (columns, rows) = if groups <= MAX_GROUPS { (groups, 1) } else { (ROW, groups / ROW) };
     (columns as u32, rows as u32)
+}
+
+/// Drops what is left of a device that does not answer: the driver may wait for it for ever.
+pub(crate) fn drop_aside<T: Send + 'static>(remains: T) {
+    // Without a thread for it, it is dropped here.
+    let _ = thread::Builder::new().name("gpu-drop".to_owned()).spawn(move || drop(remains));
 }
 
 /// What a driver says, bounded and on one line.

@@ -1,5 +1,7 @@
 //! One kernel at a time, without a ring and without a backend: for tests and measurements.
 
+use std::time::Duration;
+
 use crate::adapter::Gpu;
 use crate::care::Gate;
 use crate::error::GpuError;
@@ -12,6 +14,7 @@ pub struct Searcher {
     device: Device,
     pipeline: Pipeline,
     slot: Slot,
+    patience: Duration,
 }
 
 /// What one dispatch found.
@@ -28,7 +31,7 @@ impl Searcher {
     pub fn open(gpu: &Gpu, form: Form) -> Result<Self, GpuError> {
         let device = Device::open(gpu, Gate::open())?;
         let (pipeline, slot) = (device.compile(form)?, device.slot());
-        Ok(Self { device, pipeline, slot })
+        Ok(Self { device, pipeline, slot, patience: FIRST_ANSWER })
     }
 
     /// Compiles another kernel.
@@ -40,6 +43,11 @@ impl Searcher {
     /// Asks the kernel known answers.
     pub fn selftest(&mut self) -> Result<(), GpuError> {
         selftest(&self.device, &self.pipeline, &mut self.slot)
+    }
+
+    /// How long an answer is waited for from now on, instead of a minute. One that did not come leaves the device unusable.
+    pub fn be_patient_for(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The most nonces up to `want` that one dispatch can try; at least one workgroup's.
@@ -60,7 +68,7 @@ impl Searcher {
         let first = first & !(self.pipeline.kernel.form().nonces - 1);
         let nonces = self.fitting(nonces);
         self.device.submit(&mut self.slot, &self.pipeline, &words, Dispatch { first, nonces, limit });
-        let mut found = self.device.collect(&mut self.slot, FIRST_ANSWER)?;
+        let mut found = self.device.collect(&mut self.slot, self.patience)?;
         found.hits.sort_unstable();
         Ok(Search { hits: found.hits, count: found.count })
     }

@@ -17,7 +17,7 @@ use crate::error::GpuError;
 use crate::kernel::Form;
 use crate::pace::Intensity;
 use crate::telemetry::Sensor;
-use crate::tuner::{Tuning, TuningCache};
+use crate::tuning::{Tuning, TuningCache};
 use session::{Choice, Session};
 use work::Work;
 
@@ -98,6 +98,8 @@ pub enum Step {
     Open,
     /// A kernel is about to be asked known answers.
     SelfTest(Form),
+    /// A kernel that gave known answers is about to be measured.
+    Measure(Form),
     /// A dispatch is about to be submitted.
     Ready,
     /// A dispatch was submitted.
@@ -189,6 +191,8 @@ impl GpuBackend {
             let state = if last { HealthState::Quarantined } else { HealthState::Sick };
             guard.vitals().device(state, Some(&error.to_string()));
             if last {
+                // The next start measures anew: its kernels may be what the device fails at.
+                self.config.cache.iter().for_each(|cache| cache.forget(&self.gpu.facts));
                 work.abandon();
                 return Err(error.into());
             }

@@ -1,7 +1,6 @@
 //! One device from its opening to its loss: a ring of dispatches.
 
 use std::collections::VecDeque;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use miner_core::backend::HealthState;
@@ -13,9 +12,10 @@ use crate::care::Guard;
 use crate::error::GpuError;
 use crate::kernel::{Form, Kernel};
 use crate::pace::{Intensity, MAX_DEPTH, Pace};
-use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
+use crate::pipeline::{Device, Dispatch, Pipeline, Slot, drop_aside, fitting};
 use crate::selftest::selftest;
-use crate::tuner::{Prove, Tuning};
+use crate::tuner::{Trial, Workshop};
+use crate::tuning::Tuning;
 
 /// How long a dispatch may take before the device is held to hang: a hundred times its longest target.
 const HANG: Duration = Duration::from_secs(10);
@@ -73,10 +73,9 @@ impl<'a> Session<'a> {
         choice: &mut Choice,
         work: &mut Work<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        let device = Device::open(gpu, guard.gate().clone())?;
-        let proven =
-            config.meet(Step::Open, &device).and_then(|()| prove(gpu, &device, config, choice, work));
-        let Proven { tuning, single, several } = match proven {
+        let mut bench = Bench { gpu, config, guard, work };
+        let mut device = bench.open()?;
+        let Proven { tuning, single, several } = match bench.choose(&mut device, choice) {
             Ok(Some(proven)) => proven,
             Ok(None) => return Ok(None),
             Err(error) => {
@@ -187,53 +186,78 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Compiles the chosen kernels and asks them known answers; measures, where none are chosen or those that were
-/// remembered fail. Only what has passed is remembered. `None`: the port closed meanwhile.
-fn prove(
-    gpu: &Gpu,
-    device: &Device,
-    config: &GpuConfig,
-    choice: &mut Choice,
-    work: &mut Work<'_>,
-) -> Result<Option<Proven>, GpuError> {
-    let prove = |form: Form, slot: &mut Slot| {
-        let pipeline = device.compile(form)?;
-        config.meet(Step::SelfTest(form), device)?;
-        selftest(device, &pipeline, slot).map(|()| pipeline)
-    };
-    if let Choice::Remembered(tuning) | Choice::Settled(tuning) = *choice {
-        match Proven::new(tuning, device, &prove) {
-            Err(error) if error.is_of_kernel() && matches!(choice, Choice::Remembered(_)) => {
-                config.cache.iter().for_each(|cache| cache.forget(&gpu.facts));
-                *choice = Choice::Open;
+/// What kernels are proven and measured with.
+struct Bench<'a, 'w, 'p> {
+    gpu: &'a Gpu,
+    config: &'a GpuConfig,
+    guard: &'a Guard,
+    work: &'w mut Work<'p>,
+}
+
+impl Bench<'_, '_, '_> {
+    /// Compiles the chosen kernels and asks them known answers; measures, where none are chosen or those that were
+    /// remembered fail. Only what has passed is remembered. `None`: the port closed meanwhile.
+    fn choose(&mut self, device: &mut Device, choice: &mut Choice) -> Result<Option<Proven>, GpuError> {
+        if let Choice::Remembered(tuning) | Choice::Settled(tuning) = *choice {
+            let remembered = matches!(choice, Choice::Remembered(_));
+            match self.both(device, tuning) {
+                Err(error) if remembered => {
+                    self.config.cache.iter().for_each(|cache| cache.forget(&self.gpu.facts));
+                    *choice = Choice::Open;
+                    if !error.is_of_kernel() {
+                        return Err(error);
+                    }
+                }
+                proven => {
+                    let proven = proven?;
+                    *choice = Choice::Settled(tuning);
+                    return Ok(Some(proven));
+                }
             }
-            proven => {
-                let proven = proven?;
-                *choice = Choice::Settled(tuning);
-                return Ok(Some(proven));
+        }
+        let Some(tuning) = Tuning::measure(device, self)? else { return Ok(None) };
+        let proven = self.both(device, tuning)?;
+        self.config.cache.iter().for_each(|cache| cache.save(&self.gpu.facts, tuning));
+        *choice = Choice::Settled(tuning);
+        Ok(Some(proven))
+    }
+
+    fn both(&self, device: &Device, tuning: Tuning) -> Result<Proven, GpuError> {
+        let mut slot = device.slot();
+        let single = self.compile(device, tuning.single, &mut slot)?;
+        let several = tuning.several.map(|form| self.compile(device, form, &mut slot)).transpose()?;
+        Ok(Proven { tuning, single, several })
+    }
+
+    fn compile(&self, device: &Device, form: Form, slot: &mut Slot) -> Result<Pipeline, GpuError> {
+        let pipeline = device.compile(form)?;
+        self.config.meet(Step::SelfTest(form), device)?;
+        selftest(device, &pipeline, slot).map(|()| pipeline)
+    }
+}
+
+impl Workshop for Bench<'_, '_, '_> {
+    fn open(&mut self) -> Result<Device, GpuError> {
+        let device = Device::open(self.gpu, self.guard.gate().clone())?;
+        match self.config.meet(Step::Open, &device) {
+            Ok(()) => Ok(device),
+            Err(error) => {
+                drop_aside(device);
+                Err(error)
             }
         }
     }
-    let Some(tuning) = Tuning::measure(device, &prove, &mut || work.take_in())? else { return Ok(None) };
-    let proven = Proven::new(tuning, device, &prove)?;
-    config.cache.iter().for_each(|cache| cache.save(&gpu.facts, tuning));
-    *choice = Choice::Settled(tuning);
-    Ok(Some(proven))
-}
 
-impl Proven {
-    fn new(tuning: Tuning, device: &Device, prove: &Prove<'_>) -> Result<Self, GpuError> {
-        let mut slot = device.slot();
-        let single = prove(tuning.single, &mut slot)?;
-        let several = tuning.several.map(|form| prove(form, &mut slot)).transpose()?;
-        Ok(Self { tuning, single, several })
+    fn prove(&mut self, device: &Device, form: Form, slot: &mut Slot) -> Result<Pipeline, GpuError> {
+        let pipeline = self.compile(device, form, slot)?;
+        self.config.meet(Step::Measure(form), device).map(|()| pipeline)
     }
-}
 
-/// Drops what is left of a device that does not answer: the driver may wait for it for ever.
-fn drop_aside<T: Send + 'static>(remains: T) {
-    // Without a thread for it, it is dropped here.
-    let _ = thread::Builder::new().name("gpu-drop".to_owned()).spawn(move || drop(remains));
+    fn goes_on(&mut self) -> bool {
+        self.work.take_in()
+    }
+
+    fn tried(&mut self, _: Trial) {}
 }
 
 impl GpuConfig {

@@ -4,6 +4,7 @@
 //! `scripts/long-checks soak`.
 
 mod contract;
+mod hangs;
 mod heat;
 mod kernels;
 mod losses;
@@ -24,8 +25,16 @@ fn main() {
     let gpus = Gpus::find();
     let gpu = gpus.list.iter().find(|gpu| gpu.facts.unusable.is_none());
     let required = std::env::var_os("LODE_REQUIRE_GPU").is_some_and(|value| value == "1");
-    let tests =
-        [&kernels::TESTS[..], &contract::TESTS, &losses::TESTS, &wrong::TESTS, &heat::TESTS, &soak::TESTS, &soak::LONG];
+    let tests = [
+        &kernels::TESTS[..],
+        &contract::TESTS,
+        &losses::TESTS,
+        &wrong::TESTS,
+        &hangs::TESTS,
+        &heat::TESTS,
+        &soak::TESTS,
+        &soak::LONG,
+    ];
     let is_long = |name| soak::LONG.iter().any(|(long, _)| *long == name);
     let trials = tests.concat().into_iter().map(|(name, test)| {
         let (own, nothing) = (gpu.cloned(), gpus.nothing.clone());
