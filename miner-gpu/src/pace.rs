@@ -11,6 +11,9 @@ pub const LONGEST: Duration = Duration::from_millis(100);
 /// held to hang.
 const MAX_FIRST: f64 = (1u64 << 27) as f64;
 
+/// Seconds by which the host may oversleep without the GPU running out of work.
+const MARGIN: f64 = 0.004;
+
 /// The least hashes to aim at.
 const LEAST: f64 = 1024.0;
 
@@ -69,6 +72,13 @@ impl Pace {
         self.hashes as u64
     }
 
+    /// How long a dispatch of so many hashes can run before the next one has to be submitted: half of its time is left
+    /// then, and more than the host may oversleep.
+    pub(crate) fn lead_of(&self, hashes: u64) -> Duration {
+        let expected = self.target * (hashes as f64 / self.hashes).min(1.0);
+        Duration::from_secs_f64((expected - MARGIN).min(expected / 2.0).max(0.0))
+    }
+
     /// Learns that a dispatch of so many hashes took so long. Short ones, the ends of units, tell little, unless even
     /// they took too long.
     pub(crate) fn note(&mut self, hashes: u64, took: Duration) {
@@ -121,6 +131,17 @@ mod tests {
         assert!(pace.hashes() <= 4 * MAX_DISPATCH);
         (0..1000).for_each(|_| pace.note(u64::MAX, Duration::from_secs(1000)));
         assert!(pace.hashes() >= 1024);
+    }
+
+    #[test]
+    fn the_next_dispatch_waits_for_half_of_a_long_one_and_not_for_a_short_one() {
+        for (target, hashes, lead) in
+            [(20, 1_000_000, 10), (20, 250_000, 1), (20, 50_000, 0), (5, 1_000_000, 1), (3, 1_000_000, 0)]
+        {
+            let intensity = Intensity { target: Duration::from_millis(target), ..Intensity::NORMAL };
+            let pace = Pace::new(&intensity, 1_000_000);
+            assert_eq!(pace.lead_of(hashes).as_millis(), lead, "{hashes} in {target} ms");
+        }
     }
 
     #[test]

@@ -97,8 +97,15 @@ impl<'a> Session<'a> {
     /// Searches until the port closes, or the device fails.
     pub(super) fn run(&mut self, work: &mut Work<'_>) -> Result<(), GpuError> {
         loop {
-            let open = work.take_in();
-            while open && self.submit_next(work)? {}
+            let mut open = work.take_in();
+            while open {
+                let early = self.early();
+                if !early.is_zero() {
+                    open = work.wait(early);
+                } else if !self.submit_next(work)? {
+                    break;
+                }
+            }
             if !self.running.is_empty() {
                 self.collect_oldest(work)?;
             } else if open && !self.guard.gate().is_open() {
@@ -129,6 +136,16 @@ impl<'a> Session<'a> {
         let open = self.guard.wait(|pause| work.rest(pause));
         self.guard.vitals().device(HealthState::Ok, None);
         self.device.check().map(|()| open)
+    }
+
+    /// How long the next dispatch can wait: what was submitted can't be called back should the job change.
+    fn early(&self) -> Duration {
+        let full = self.running.len() >= self.intensity().depth();
+        let (Some(Running { piece, headers, submitted, .. }), false) = (self.running.back(), full) else {
+            return Duration::ZERO;
+        };
+        let began = (*submitted).max(self.last);
+        self.pace.lead_of(piece.nonces * headers).saturating_sub(began.elapsed())
     }
 
     /// `false`: the ring is full, there is nothing to search, or nothing may start.
