@@ -2,6 +2,8 @@
 //!
 //! Without any, each test says that it was ignored; with LODE_REQUIRE_GPU=1 it fails.
 
+mod losses;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -20,9 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 7] = [
     ("a_gpu_alone_finds_shares_and_the_accounts_agree", || mine(&["-t", "0"], &["gpu:"])),
     ("a_gpu_and_the_cpu_share_one_job_and_the_accounts_agree", || mine(&["-t", "1"], &["gpu:", "cpu"])),
+    ("a_gpu_lost_at_any_step_comes_back_and_the_accounts_agree", losses::lost_alone),
+    ("a_gpu_lost_beside_the_cpu_comes_back_and_the_accounts_agree", losses::lost_beside_the_cpu),
     ("an_interrupt_while_a_kernel_is_compiled_is_no_error", an_interrupt_while_a_kernel_is_compiled),
     ("a_software_gpu_is_listed_and_left_out", a_software_gpu_is_listed_and_left_out),
     ("a_gpu_that_is_not_there_is_said_and_the_others_mine_on", a_gpu_that_is_not_there_is_said),
