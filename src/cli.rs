@@ -234,6 +234,12 @@ pub struct BenchArgs {
     /// Only these kernels, as in `lode mine`; with --stress they take turns [default: all; with --stress: the fastest]
     #[arg(long, value_name = "ISA", allow_hyphen_values = true)]
     pub isa: Option<String>,
+    /// Measure the kernels of GPUs instead of the CPU's: all, or numbers and names as in `lode mine`
+    #[arg(long, value_name = "GPUS", num_args = 0..=1, default_missing_value = "all", conflicts_with_all = ["isa", "stress"])]
+    pub gpu: Option<String>,
+    /// Take software GPUs too: they are for tests
+    #[arg(long, requires = "gpu")]
+    pub gpu_allow_cpu: bool,
     /// Time for each measurement [default: 1s]
     #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     pub time: Option<String>,
@@ -241,7 +247,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub save: Option<String>,
     /// Compare two saved results: what became of each rate from A to B
-    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["threads", "isa", "time", "save", "stress"])]
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["threads", "isa", "gpu", "time", "save", "stress"])]
     pub compare: Option<Vec<String>>,
     /// Draw the result, or the comparison, as an SVG
     #[arg(long, value_name = "FILE.svg")]

@@ -229,6 +229,17 @@ pub enum BenchTask {
         /// The file that takes the result.
         save: Option<PathBuf>,
     },
+    /// Measures the kernels of GPUs.
+    Gpu {
+        /// The GPUs.
+        gpu: GpuSettings,
+        /// The most CPU threads beside them; `None`: one for each logical CPU that we may use.
+        threads: Option<NonZero<usize>>,
+        /// Time for each measurement.
+        time: Duration,
+        /// The file that takes the result.
+        save: Option<PathBuf>,
+    },
     /// Compares two saved results.
     Compare {
         /// The first.

@@ -58,6 +58,28 @@ fn checksum(variant: Variant) -> u32 {
     })
 }
 
+/// Whether a finder over so many versions at once has the right checksum: `find` is given the work, the first nonce and
+/// how many, and takes down index of the version and nonce of each hit.
+#[cfg(feature = "gpu")]
+pub(super) fn check_sum<E>(
+    versions: u32,
+    mut find: impl FnMut(&Work, u32, u64) -> Result<Vec<(u32, u32)>, E>,
+) -> Result<Result<(), String>, E> {
+    let mut failed = None;
+    let sum = sum_over_blocks(versions, |work, start, count, hits| match find(work, start, count) {
+        Ok(found) => *hits = found,
+        Err(error) => {
+            failed.get_or_insert(error);
+        }
+    });
+    let right = if versions == 1 { CHECKSUM } else { CHECKSUM_ROLLED };
+    match failed {
+        Some(error) => Err(error),
+        None if sum == right => Ok(Ok(())),
+        None => Ok(Err(format!("checksum {sum:08x} instead of {right:08x}"))),
+    }
+}
+
 fn sum_over_blocks(versions: u32, mut find: impl FnMut(&Work, u32, u64, &mut Vec<(u32, u32)>)) -> u32 {
     let (versions, count) = if versions == 1 { (1, NONCES) } else { (VERSIONS, NONCES_ROLLED) };
     known_blocks().iter().fold(0x811c_9dc5, |sum, KnownBlock { header, nonce, .. }| {

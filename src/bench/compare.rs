@@ -148,9 +148,15 @@ fn notes(a: &BenchReport, b: &BenchReport) -> Vec<String> {
 }
 
 fn machine(a: &BenchReport, b: &BenchReport) -> Vec<Told> {
-    let (a, b) = (&a.machine, &b.machine);
     let number = |number: Option<usize>| number.map(|number| number.to_string());
+    let gpus = |report: &BenchReport| {
+        let names = report.gpus.iter().map(|gpu| format!("{}, {} {}", gpu.name, gpu.api, gpu.driver));
+        Some(names.collect::<Vec<_>>().join("; ")).filter(|names| !names.is_empty())
+    };
+    let gpus = (gpus(a), gpus(b));
+    let (a, b) = (&a.machine, &b.machine);
     vec![
+        ("GPUs", gpus.0, gpus.1),
         ("machine", a.cpu.name.clone(), b.cpu.name.clone()),
         ("number of logical CPUs", number(a.cpu.logical), number(b.cpu.logical)),
         ("microcode", a.cpu.microcode.clone(), b.cpu.microcode.clone()),

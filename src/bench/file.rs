@@ -155,6 +155,12 @@ fn check_figures(report: &BenchReport) -> Result<(), String> {
     if report.rows.len() > MAX_ROWS {
         return Err(format!("more than {MAX_ROWS} rows"));
     }
+    if report.gpus.len() > MAX_ROWS || report.gpus.iter().any(|gpu| gpu.lost.len() > MAX_ROWS) {
+        return Err(format!("more than {MAX_ROWS} GPUs or lost kernels"));
+    }
+    if !report.gpus.iter().filter_map(|gpu| gpu.beside).all(|beside| beside.is_sound()) {
+        return Err("its rates beside the CPU are none".to_owned());
+    }
     if !(report.row_s >= 0.0 && report.row_s.is_finite()) {
         return Err("its row_s is no time".to_owned());
     }
@@ -164,7 +170,8 @@ fn check_figures(report: &BenchReport) -> Result<(), String> {
     let mut keys = BTreeSet::new();
     for (number, row) in report.rows.iter().enumerate() {
         let is_share = |share: f64| (0.0..=2.0).contains(&share);
-        let spreads = [Some(row.rate_hs), Some(row.ratio), row.cycles_per_hash];
+        let dispatch = row.gpu.as_ref().map(|gpu| gpu.dispatch_ms);
+        let spreads = [Some(row.rate_hs), Some(row.ratio), row.cycles_per_hash, dispatch];
         let problem = if row.kernel.is_empty() || row.threads == 0 || row.versions == 0 || row.windows == 0 {
             "lacks a kernel, threads, versions or windows"
         } else if !spreads.iter().flatten().all(|spread| spread.is_sound()) {
@@ -183,15 +190,24 @@ fn check_figures(report: &BenchReport) -> Result<(), String> {
 
 /// What a terminal would obey is escaped, and what would fill it is cut.
 fn make_printable(report: &mut BenchReport) {
-    let BenchReport { ts, build, machine, rows, mismatch, .. } = report;
+    let BenchReport { ts, build, machine, gpus, rows, mismatch, .. } = report;
     let super::Build { version, commit, target, profile, compiler } = build;
     let of_cpu = [&mut machine.cpu.name, &mut machine.cpu.microcode, &mut machine.cpu.governor];
     let of_machine = [&mut machine.kernel, &mut machine.virtualisation, &mut machine.os];
     let facts = of_cpu.into_iter().chain(of_machine).flatten();
     let texts = [ts, version, commit, target, profile, compiler].into_iter().chain(facts);
-    let kernels = rows.iter_mut().map(|row| &mut row.kernel);
+    let kernels = rows.iter_mut().flat_map(|row| {
+        let gpu =
+            row.gpu.iter_mut().flat_map(|gpu| [&mut gpu.device, &mut gpu.rotate, &mut gpu.ch, &mut gpu.maj]);
+        gpu.chain([&mut row.kernel])
+    });
+    let gpus = gpus.iter_mut().flat_map(|gpu| {
+        let lost = gpu.lost.iter_mut().flat_map(|lost| [&mut lost.kernel, &mut lost.why]);
+        let facts = [&mut gpu.device, &mut gpu.name, &mut gpu.api, &mut gpu.driver];
+        facts.into_iter().chain(&mut gpu.problem).chain(lost)
+    });
     let wrong = mismatch.iter_mut().flat_map(|wrong| [&mut wrong.kernel, &mut wrong.what]);
-    for text in texts.chain(kernels).chain(wrong) {
+    for text in texts.chain(kernels).chain(gpus).chain(wrong) {
         *text = format::cut(&format::printable(text), MAX_TEXT);
     }
 }

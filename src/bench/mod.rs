@@ -10,6 +10,8 @@ mod compare;
 mod crew;
 mod cycles;
 mod file;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod progress;
 mod report;
 mod run;
@@ -29,7 +31,7 @@ pub use compare::{ComparedRow, Comparison, Side};
 pub use cycles::Cycles;
 pub use file::{FileError, Saved, check_place, load, save};
 pub use progress::Progress;
-pub use report::{BenchReport, BenchRow, Build, Key};
+pub use report::{BenchGpu, BenchReport, BenchRow, Beside, Build, GpuFigures, Key, LostKernel};
 pub use run::{BenchConfig, BenchError, Step, run};
 pub use spread::Spread;
 pub use stop::Stop;

@@ -38,8 +38,15 @@ pub struct BenchReport {
     pub window_ms: u32,
     /// Time for each row in seconds.
     pub row_s: f64,
-    /// Rate of the `sha2` crate over whole headers on one thread, in hashes a second; `None` if nothing was measured.
+    /// Rate of the `sha2` crate, in hashes a second: over whole headers on one thread or, beside GPUs, over what follows
+    /// the first block on two; `None` if nothing was measured.
     pub baseline_hs: Option<Spread>,
+    /// Threads of the baseline.
+    #[serde(default = "one")]
+    pub baseline_threads: usize,
+    /// The GPUs that were measured; none where the CPU was.
+    #[serde(default)]
+    pub gpus: Vec<BenchGpu>,
     /// Each kernel in each form with each number of threads.
     pub rows: Vec<BenchRow>,
     /// The checksum over what plain kernels find around known blocks, 8 digits.
@@ -71,6 +78,83 @@ pub struct BenchRow {
     pub windows_left_out: usize,
     /// Hits that were found and hashed again.
     pub hits: u64,
+    /// What there is to say of a GPU's kernel only.
+    #[serde(default)]
+    pub gpu: Option<GpuFigures>,
+}
+
+/// A GPU that was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BenchGpu {
+    /// Its device key.
+    pub device: String,
+    /// Its name.
+    pub name: String,
+    /// The interface that it is reached by.
+    pub api: String,
+    /// Its driver and the driver's version.
+    pub driver: String,
+    /// Whether a CPU only plays it.
+    pub software: bool,
+    /// Kernels that lost without a figure.
+    pub lost: Vec<LostKernel>,
+    /// Why not everything was measured, if so.
+    pub problem: Option<String>,
+    /// What CPU threads add to it; `None` where that was not measured.
+    pub beside: Option<Beside>,
+}
+
+/// A kernel that its driver refused, that computed wrongly, or that took the device down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostKernel {
+    /// The kernel.
+    pub kernel: String,
+    /// Versions tried at once.
+    pub versions: u32,
+    /// What was wrong.
+    pub why: String,
+}
+
+/// A GPU and the CPU at work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// CPU threads where none is left out.
+    pub threads: usize,
+    /// Rate of the GPU and all threads together, in hashes a second.
+    pub all_hs: Spread,
+    /// Rate of the GPU and one thread fewer.
+    pub fewer_hs: Spread,
+    /// The first over the second, by turns.
+    pub ratio: Spread,
+}
+
+/// What there is to say of a GPU's kernel only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GpuFigures {
+    /// The key of the device that it ran on.
+    pub device: String,
+    /// How rotations, Ch and Maj are written.
+    pub rotate: String,
+    /// See `rotate`.
+    pub ch: String,
+    /// See `rotate`.
+    pub maj: String,
+    /// Invocations in a workgroup.
+    pub workgroup: u32,
+    /// Nonces of an invocation.
+    pub nonces: u32,
+    /// Operations for each hash.
+    pub operations: f64,
+    /// Length of a dispatch in milliseconds.
+    pub dispatch_ms: Spread,
+    /// Rate in the measurement that mining chooses by, in hashes a second.
+    pub tuned_hs: f64,
+    /// Whether that measurement chose it.
+    pub chosen: bool,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// What a row is about.
@@ -126,6 +210,8 @@ impl BenchReport {
             window_ms: super::crew::WINDOW.as_millis() as u32,
             row_s,
             baseline_hs: None,
+            baseline_threads: 1,
+            gpus: Vec::new(),
             rows: Vec::new(),
             checksum: format!("{:08x}", super::answers::CHECKSUM),
             mismatch: None,
@@ -137,6 +223,13 @@ impl BenchRow {
     /// What the row is about.
     pub fn key(&self) -> Key {
         Key { kernel: self.kernel.clone(), versions: self.versions, threads: self.threads }
+    }
+}
+
+impl Beside {
+    /// Whether it can be one.
+    pub(super) fn is_sound(&self) -> bool {
+        self.threads > 1 && [self.all_hs, self.fewer_hs, self.ratio].iter().all(Spread::is_sound)
     }
 }
 

@@ -58,6 +58,14 @@ pub enum BenchError {
         /// What the system said.
         source: io::Error,
     },
+    /// No GPU gave a figure.
+    #[error("{name} {why}")]
+    Gpu {
+        /// The last one's name.
+        name: String,
+        /// What was wrong with it.
+        why: String,
+    },
 }
 
 /// Checks every kernel, and measures those that are right with every number of threads until `stop` is asked.
@@ -203,21 +211,26 @@ impl Measured {
             windows: counted.len(),
             windows_left_out: self.pairs.len() - counted.len(),
             hits: self.hits,
+            gpu: None,
         })
     }
 
-    /// A wrong hit, or a number of hits that chance does not give: hits are independent, so their number strays from
-    /// the expected one by its root; eight times that is once in 10^15.
+    /// A wrong hit, or a number of hits that chance does not give.
     fn wrong(&self) -> Option<String> {
         if self.wrong.is_some() {
             return self.wrong.clone();
         }
         let expected = self.hashes as f64 * (f64::from(LIMIT) + 1.0) / 2f64.powi(32);
-        let off = (self.hits as f64 - expected).abs();
-        (off > 8.0 * (expected + 8.0).sqrt()).then(|| {
-            format!("{} hits among {} hashes, {expected:.0} are to be expected", self.hits, self.hashes)
-        })
+        unlikely(self.hits, self.hashes, expected)
     }
+}
+
+/// Says so where chance does not give this number of hits: hits are independent, so their number strays from the expected
+/// one by its root; eight times that is once in 10^15.
+pub(super) fn unlikely(hits: u64, hashes: u64, expected: f64) -> Option<String> {
+    let off = (hits as f64 - expected).abs();
+    (off > 8.0 * (expected + 8.0).sqrt())
+        .then(|| format!("{hits} hits among {hashes} hashes, {expected:.0} are to be expected"))
 }
 
 #[cfg(test)]

@@ -3,11 +3,15 @@
 use std::fmt;
 
 use super::compare::{ComparedRow, Comparison};
-use super::report::{BenchReport, BenchRow, Key};
+use super::report::{BenchReport, BenchRow, Beside, GpuFigures, Key, LostKernel};
 use super::spread::Spread;
 
 impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.gpus.is_empty() {
+            self.gpus(f)?;
+            return self.remarks(f);
+        }
         let width = width(self.rows.iter().map(BenchRow::key));
         writeln!(
             f,
@@ -32,8 +36,87 @@ impl fmt::Display for BenchReport {
 }
 
 impl BenchReport {
+    /// A table for each GPU, its fastest kernel first.
+    fn gpus(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for gpu in &self.gpus {
+            writeln!(f, "{}  {}, {} {}", gpu.device, gpu.name, gpu.api, gpu.driver)?;
+            let mut rows: Vec<(&BenchRow, &GpuFigures)> =
+                self.rows.iter().filter_map(|row| Some((row, row.gpu.as_ref()?))).collect();
+            rows.retain(|(_, figures)| figures.device == gpu.device);
+            rows.sort_by(|(a, _), (b, _)| b.rate_hs.median.total_cmp(&a.rate_hs.median));
+            if !rows.is_empty() {
+                writeln!(
+                    f,
+                    "{:7} {:3} {:6} {:>8} {:>9} {:>6} {:>8} {:>9} {:>17} {:>7} {:>11} {:>10}",
+                    "rotate",
+                    "ch",
+                    "maj",
+                    "versions",
+                    "workgroup",
+                    "nonces",
+                    "ops/hash",
+                    "MH/s",
+                    "p10..p90",
+                    "x sha2",
+                    "dispatch ms",
+                    "tuned MH/s"
+                )?;
+            }
+            for (row, figures) in rows {
+                let GpuFigures {
+                    rotate,
+                    ch,
+                    maj,
+                    workgroup,
+                    nonces,
+                    operations,
+                    dispatch_ms,
+                    tuned_hs,
+                    chosen,
+                    ..
+                } = figures;
+                let (median, range, ratio) =
+                    (row.rate_hs.median / 1e6, range(&row.rate_hs), row.ratio.median);
+                let (versions, length, tuned) = (row.versions, dispatch_ms.median, tuned_hs / 1e6);
+                let mark = if *chosen { " chosen" } else { "" };
+                writeln!(
+                    f,
+                    "{rotate:7} {ch:3} {maj:6} {versions:>8} {workgroup:>9} {nonces:>6} {operations:>8.1} {median:>9.2} \
+                     {range:>17} {ratio:>7.2} {length:>11.1} {tuned:>10.2}{mark}"
+                )?;
+            }
+            for LostKernel { kernel, versions, why } in &gpu.lost {
+                writeln!(f, "lost: {kernel}, versions {versions}: {why}")?;
+            }
+            if let Some(Beside { threads, all_hs, fewer_hs, ratio }) = &gpu.beside {
+                let (all, fewer) = (all_hs.median / 1e6, fewer_hs.median / 1e6);
+                writeln!(
+                    f,
+                    "with {threads} CPU threads {all:.2} MH/s together, with {} {fewer:.2}: x {:.3} ({:.3}..{:.3})",
+                    threads - 1,
+                    ratio.median,
+                    ratio.p10,
+                    ratio.p90
+                )?;
+            }
+            if let Some(problem) = &gpu.problem {
+                writeln!(f, "not everything was measured: {problem}")?;
+            }
+        }
+        if let Some(baseline) = &self.baseline_hs {
+            let threads = self.baseline_threads;
+            writeln!(
+                f,
+                "sha2 crate, {threads} threads: {:.2} MH/s ({})",
+                baseline.median / 1e6,
+                range(baseline)
+            )?;
+        }
+        Ok(())
+    }
+
     fn remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(reason) = &self.cycles.reason {
+        if let Some(reason) = self.cycles.reason.as_ref().filter(|_| self.gpus.is_empty()) {
             writeln!(f, "no cycles: {reason}")?;
         }
         if let Some(percent) = self.percent_disturbed() {

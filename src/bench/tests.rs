@@ -91,6 +91,7 @@ fn report() -> BenchReport {
         windows: 100,
         windows_left_out: 0,
         hits: 1234,
+        gpu: None,
     };
     let mut report = BenchReport::begin(1.0);
     report.ts = "2026-11-22T02:00:00.000Z".to_owned();
@@ -102,6 +103,55 @@ fn report() -> BenchReport {
     report.rows.push(row("avx512", 32, 1, 44.0));
     report.rows.push(row("avx512", 32, 2, 87.0));
     report
+}
+
+/// One of GPUs.
+fn gpu_report() -> BenchReport {
+    let spread = |median: f64| Spread { p10: 0.98 * median, median, p90: 1.02 * median };
+    let device = "gpu:0000:01:00.0";
+    let figures = |chosen| GpuFigures {
+        device: device.to_owned(),
+        rotate: "const".to_owned(),
+        ch: "xor".to_owned(),
+        maj: "plain".to_owned(),
+        workgroup: 64,
+        nonces: 64,
+        operations: 2442.0,
+        dispatch_ms: spread(20.0),
+        tuned_hs: 8.5e9,
+        chosen,
+    };
+    let row = |versions, mhs: f64, chosen| BenchRow {
+        kernel: format!("{device} const/xor/plain 64x64"),
+        versions,
+        threads: 1,
+        rate_hs: spread(mhs * 1e6),
+        ratio: spread(mhs / 20.0),
+        cycles_per_hash: None,
+        cpu_share: None,
+        windows: 50,
+        windows_left_out: 0,
+        hits: 3200,
+        gpu: Some(figures(chosen)),
+    };
+    let lost = LostKernel {
+        kernel: format!("{device} uniform/xor/plain 64x64"),
+        versions: 1,
+        why: "no answer for 10 s".to_owned(),
+    };
+    let beside = Beside { threads: 8, all_hs: spread(8.8e9), fewer_hs: spread(8.7e9), ratio: spread(1.01) };
+    let gpu = BenchGpu {
+        device: device.to_owned(),
+        name: "A card".to_owned(),
+        api: "Vulkan".to_owned(),
+        driver: "driver 1.0".to_owned(),
+        lost: vec![lost],
+        problem: Some("lost by its driver: reset".to_owned()),
+        beside: Some(beside),
+        ..BenchGpu::default()
+    };
+    let rows = vec![row(1, 8000.0, true), row(2, 8600.0, true), row(4, 8400.0, false)];
+    BenchReport { rows, gpus: vec![gpu], baseline_threads: 2, baseline_hs: Some(spread(2e7)), ..report() }
 }
 
 struct Folder(tempfile::TempDir);
@@ -122,9 +172,60 @@ impl Folder {
 }
 
 #[test]
+fn the_fastest_kernel_of_a_gpu_comes_first_and_what_is_chosen_is_marked() {
+    let table = gpu_report().to_string();
+    let place = |text: &str| table.find(text).unwrap_or_else(|| panic!("no {text:?} in\n{table}"));
+    assert!(place("gpu:0000:01:00.0  A card, Vulkan driver 1.0") < place("8600.00"), "{table}");
+    assert!(place("8600.00") < place("8400.00") && place("8400.00") < place("8000.00"), "{table}");
+    assert_eq!(table.matches(" chosen").count(), 2, "{table}");
+    for text in [
+        "430.00",
+        "2442.0",
+        "20.0",
+        "8500.00",
+        "lost: gpu:0000:01:00.0 uniform/xor/plain 64x64, versions 1: no answer",
+    ] {
+        place(text);
+    }
+    place("with 8 CPU threads 8800.00 MH/s together, with 7 8700.00: x 1.010");
+    place("not everything was measured: lost by its driver");
+    place("sha2 crate, 2 threads: 20.00 MH/s");
+    assert!(table.ends_with("checksum 4e256c27") && !table.contains("cycles"), "{table}");
+}
+
+#[test]
+fn results_of_gpus_are_compared_kernel_by_kernel() {
+    let other = BenchReport { gpus: vec![], ..gpu_report() };
+    let compared = Comparison::of(("a", &gpu_report()), ("b", &other));
+    assert_eq!((compared.rows.len(), compared.only_a.len(), compared.only_b.len()), (3, 0, 0));
+    assert!(compared.notes.iter().any(|note| note.starts_with("GPUs differs: A card, Vulkan")), "{compared}");
+    assert!(compared.to_string().contains("gpu:0000:01:00.0 const/xor/plain 64x64 x2"), "{compared}");
+}
+
+#[test]
+fn a_result_from_before_there_were_gpus_can_still_be_read() {
+    let folder = Folder::new();
+    let mut old = serde_json::to_value(report()).unwrap();
+    for field in ["baseline_threads", "gpus"] {
+        old.as_object_mut().unwrap().remove(field);
+    }
+    for row in old["rows"].as_array_mut().unwrap() {
+        row.as_object_mut().unwrap().remove("gpu");
+    }
+    assert_eq!(load(&folder.write("old.json", old.to_string())).unwrap(), report());
+}
+
+#[test]
 fn a_result_survives_its_file() {
     let folder = Folder::new();
     let path = folder.path("result.json");
+    save(&path, &gpu_report()).unwrap();
+    assert_eq!(load(&path).unwrap(), gpu_report());
+    let mut spoilt = serde_json::to_value(gpu_report()).unwrap();
+    spoilt["gpus"][0]["beside"]["all_hs"]["p10"] = json!(0);
+    let spoilt = folder.write("spoilt.json", spoilt.to_string());
+    assert!(matches!(load(&spoilt), Err(FileError::NotAResult { .. })));
+    fs::remove_file(spoilt).unwrap();
     save(&path, &report()).unwrap();
     assert_eq!(load(&path).unwrap(), report());
     let newer = BenchReport { row_s: 2.0, ..report() };
@@ -375,7 +476,7 @@ fn the_schema_documents_everything_that_is_printed() {
         Some(vec![crate::machine::Cache { level: 1, kind: "data".into(), bytes: 32 << 10, count: 2 }]);
     let mut bare = BenchReport::begin(1.0);
     bare.cycles = Cycles { source: None, reason: Some("none".into()) };
-    for report in [&full, &bare] {
+    for report in [&full, &bare, &gpu_report()] {
         assert_documented(report);
         assert_documented(&Comparison::of(("a", &full), ("b", report)));
     }

@@ -1,5 +1,8 @@
 //! `lode bench`: measuring, comparing, stressing.
 
+#[cfg(feature = "gpu")]
+mod gpu;
+
 use std::fmt::Display;
 use std::io;
 use std::num::NonZero;
@@ -29,6 +32,12 @@ pub(crate) fn bench(settings: BenchSettings) -> Result<Exit, Explanation> {
     let (chart, manner) = (chart.as_deref(), Manner { json, quiet });
     match task {
         BenchTask::Measure { cpu, time, save } => measure(&cpu, time, save.as_deref(), chart, manner),
+        #[cfg(feature = "gpu")]
+        BenchTask::Gpu { gpu, threads, time, save } => {
+            gpu::measure(&gpu::Task { gpu: &gpu, threads, time, save: save.as_deref(), chart }, manner)
+        }
+        #[cfg(not(feature = "gpu"))]
+        BenchTask::Gpu { .. } => Err(lode::gpu::GpuProblem::NotBuilt.explain()),
         BenchTask::Compare { a, b } => compare(&a, &b, chart, manner),
         BenchTask::Stress { cpu, duration } => stress(&cpu, duration, manner),
     }
@@ -65,13 +74,7 @@ fn measure(
     let report = bench::run(&config, &stop, |step| progress.show(Instant::now(), || measuring(step)));
     progress.end();
     let report = report.map_err(|error| error.explain())?;
-    let mut printed = manner.print(&report);
-    for failed in [save.map(|path| keep(path, &report)), chart.map(|path| draw(path, &report))] {
-        if let Some(Err(explanation)) = failed {
-            complain(&explanation.to_string());
-            printed = worse(printed, explanation.exit);
-        }
-    }
+    let mut printed = write(&report, save, chart, manner);
     if !manner.json && !stop.is_asked() {
         let taken = match choose_as_mining(cpu) {
             Ok(choice) => format!("takes {}", choice.describe()),
@@ -80,6 +83,18 @@ fn measure(
         printed = worse(printed, print(&format!("\n`lode mine` {taken}\n")));
     }
     Ok(exit(report.mismatch.is_none(), printed, &stop))
+}
+
+/// Prints a result, saves it and draws it, as far as that was asked for; says what fails.
+fn write(report: &BenchReport, save: Option<&Path>, chart: Option<&Path>, manner: Manner) -> Exit {
+    let mut printed = manner.print(report);
+    for failed in [save.map(|path| keep(path, report)), chart.map(|path| draw(path, report))] {
+        if let Some(Err(explanation)) = failed {
+            complain(&explanation.to_string());
+            printed = worse(printed, explanation.exit);
+        }
+    }
+    printed
 }
 
 /// Saves a result, or says why not.

@@ -79,6 +79,15 @@ fn bench_task(layers: &mut Layers<'_>, args: &BenchArgs) -> BenchTask {
         return BenchTask::Compare { a: a.into(), b: b.into() };
     }
     let cpu = bench_cpu(layers, args);
+    if let Some(choice) = args.gpu.as_deref() {
+        // Not of the environment: that says what to mine with.
+        return BenchTask::Gpu {
+            gpu: bench_gpu(layers, args, choice),
+            threads: cpu.threads,
+            time: layers.pick_or_default(&BENCH_TIME, args.time.as_deref(), None, value::bench_time),
+            save: file_flag(layers, &BENCH_SAVE, args.save.as_deref()),
+        };
+    }
     let measures = args.time.is_some() || args.save.is_some() || args.chart.is_some();
     // A flag of the other task beats the variable of this one.
     let stress = (args.stress.is_some() || !measures)
@@ -103,6 +112,22 @@ fn bench_cpu(layers: &mut Layers<'_>, args: &BenchArgs) -> BenchCpu {
     }
     let isa = layers.pick(&ISA, args.isa.as_deref(), None, value::bench_isa).map(|(isa, _)| isa);
     BenchCpu { threads: threads.and_then(NonZero::new), isa }
+}
+
+fn bench_gpu(layers: &mut Layers<'_>, args: &BenchArgs, choice: &str) -> GpuSettings {
+    let allow_cpu = args.gpu_allow_cpu.then_some("true");
+    let all = AllGpus {
+        intensity: general(layers, &GPU_INTENSITY, None, None, value::intensity),
+        target: general(layers, &GPU_TARGET, None, None, value::temp_target),
+        cutoff: general(layers, &GPU_CUTOFF, None, None, value::temp_cutoff),
+    };
+    GpuSettings {
+        choice: layers.pick_or_default(&GPU, Some(choice), None, value::gpus),
+        allow_cpu: layers.pick_or_default(&GPU_ALLOW_CPU, allow_cpu, None, value::yes_or_no),
+        intensity: all.intensity.value,
+        heat: all.heat(layers),
+        devices: Vec::new(),
+    }
 }
 
 fn file_flag(layers: &mut Layers<'_>, setting: &'static Setting, flag: Option<&str>) -> Option<PathBuf> {

@@ -218,6 +218,13 @@ impl Explain for BenchError {
         let advice = match self {
             Self::Nothing => "leave --isa and -t out to measure everything",
             Self::Thread { .. } => SYSTEM,
+            Self::Gpu { .. } => {
+                return Explanation::new(
+                    self,
+                    Exit::NoDevice,
+                    "update its driver, or leave it out with --gpu",
+                );
+            }
         };
         Explanation::new(self, Exit::Failed, advice)
     }

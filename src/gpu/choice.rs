@@ -18,17 +18,11 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
     if settings.choice == GpuChoice::None {
         return GpuBackends::default();
     }
-    let gpus = Gpus::find();
-    let facts: Vec<GpuFacts> = gpus.list.iter().map(|gpu| gpu.facts.clone()).collect();
-    let (chosen, mut problems) = choose(settings, &facts);
-    if let Some(nothing) = gpus.nothing {
-        problems = vec![GpuProblem::NoGpu(nothing)];
-    }
+    let Picked { facts, gpus, mut problems } = picked(settings);
     let telemetry = Telemetry::default();
     let cache = cache_folder().map(|folder| TuningCache { folder, build: version::LINE.to_owned() });
     let mut list: Vec<Box<dyn HashBackend>> = Vec::new();
-    for at in chosen {
-        let gpu: Gpu = gpus.list[at].clone();
+    for (at, gpu) in gpus {
         let sensor = telemetry.sensor(&gpu.facts);
         if let (Err(reason), false) = (&sensor, gpu.facts.is_software) {
             note_no_sensor(&mut problems, printable(&gpu.facts.name), printable(&reason.to_string()));
@@ -45,6 +39,32 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
         list.push(Box::new(GpuBackend::new(gpu, config)));
     }
     GpuBackends { list, problems }
+}
+
+/// The GPUs that the settings choose, and what is wrong with the choice.
+pub fn chosen(settings: &GpuSettings) -> (Vec<Gpu>, Vec<GpuProblem>) {
+    let Picked { gpus, problems, .. } = picked(settings);
+    (gpus.into_iter().map(|(_, gpu)| gpu).collect(), problems)
+}
+
+/// GPUs that settings chose.
+struct Picked {
+    /// Of all GPUs.
+    facts: Vec<GpuFacts>,
+    /// The chosen ones and where each is among all.
+    gpus: Vec<(usize, Gpu)>,
+    problems: Vec<GpuProblem>,
+}
+
+fn picked(settings: &GpuSettings) -> Picked {
+    let gpus = Gpus::find();
+    let facts: Vec<GpuFacts> = gpus.list.iter().map(|gpu| gpu.facts.clone()).collect();
+    let (chosen, mut problems) = choose(settings, &facts);
+    if let Some(nothing) = gpus.nothing {
+        problems = vec![GpuProblem::NoGpu(nothing)];
+    }
+    let gpus = chosen.into_iter().map(|at| (at, gpus.list[at].clone())).collect();
+    Picked { facts, gpus, problems }
 }
 
 /// Says once what holds for several.

@@ -9,7 +9,7 @@ use miner_core::backend::HashBackend;
 use serde::Serialize;
 
 #[cfg(feature = "gpu")]
-pub use choice::{backends, list};
+pub use choice::{backends, chosen, list};
 
 /// A GPU as `lode devices` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -22,12 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 9] = [
     ("a_gpu_alone_finds_shares_and_the_accounts_agree", || mine(&["-t", "0"], &["gpu:"])),
     ("a_gpu_and_the_cpu_share_one_job_and_the_accounts_agree", || mine(&["-t", "1"], &["gpu:", "cpu"])),
     ("a_gpu_lost_at_any_step_comes_back_and_the_accounts_agree", losses::lost_alone),
     ("a_gpu_lost_beside_the_cpu_comes_back_and_the_accounts_agree", losses::lost_beside_the_cpu),
     ("an_interrupt_while_a_kernel_is_compiled_is_no_error", an_interrupt_while_a_kernel_is_compiled),
+    ("a_bench_of_a_gpu_measures_checks_and_saves_every_kernel", a_bench_measures_every_kernel),
+    ("a_bench_of_a_gpu_that_is_not_there_is_refused", a_bench_without_its_gpu_is_refused),
     ("a_software_gpu_is_listed_and_left_out", a_software_gpu_is_listed_and_left_out),
     ("a_gpu_that_is_not_there_is_said_and_the_others_mine_on", a_gpu_that_is_not_there_is_said),
 ];
@@ -138,5 +140,50 @@ fn a_gpu_that_is_not_there_is_said() {
     assert_eq!(code, Some(0), "{more}");
     for said in [stderr, more] {
         assert!(said.contains("there is no GPU 200") && said.contains("lode devices"), "{said}");
+    }
+}
+
+fn a_bench_measures_every_kernel() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = Command::new(LODE)
+        .args(["bench", "--gpu", "--gpu-allow-cpu", "--time", "50ms", "--json", "--save", "gpu.json"])
+        .current_dir(folder.path())
+        .env("XDG_CACHE_HOME", cache())
+        .output()
+        .expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let saved = std::fs::read_to_string(folder.path().join("gpu.json")).expect("it was saved");
+    assert_eq!(report, serde_json::from_str::<Value>(&saved).expect("JSON"));
+    assert_eq!((&report["mismatch"], &report["complete"]), (&Value::Null, &Value::Bool(true)), "{report}");
+    let (rows, gpus) = (report["rows"].as_array().expect("rows"), report["gpus"].as_array().expect("GPUs"));
+    for gpu in gpus {
+        let own: Vec<&Value> = rows.iter().filter(|row| row["gpu"]["device"] == gpu["device"]).collect();
+        assert_eq!(own.len(), 10, "{report}");
+        assert!((1..=2).contains(&own.iter().filter(|row| row["gpu"]["chosen"] == true).count()), "{report}");
+        for row in own {
+            let of = |field: &str| row[field]["median"].as_f64().unwrap_or(0.0);
+            assert!(of("rate_hs") > 0.0 && of("ratio") > 0.0 && row["hits"].as_u64() > Some(0), "{row}");
+            assert!(
+                row["gpu"]["operations"].as_f64().is_some_and(|ops| (2000.0..2443.0).contains(&ops)),
+                "{row}"
+            );
+        }
+    }
+}
+
+fn a_bench_without_its_gpu_is_refused() {
+    for (args, code, said) in [
+        (&["--gpu", "200"][..], 4, "there is no GPU 200"),
+        (&["--gpu", "none"], 4, "--gpu none"),
+        (&["--gpu", "5-2"], 2, "--gpu is `5-2`"),
+        (&["--gpu", "all", "--isa", "avx2"], 2, "cannot be used with"),
+        (&["--gpu-allow-cpu"], 2, "--gpu"),
+    ] {
+        let output = Command::new(LODE).arg("bench").args(args).output().expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.contains(said) && output.stdout.is_empty(), "{args:?}: {stderr}");
     }
 }

@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use naga::{Arena, BinaryOperator as Op, Block, Expression as E, Handle, Literal, Statement, UnaryOperator};
 
-use super::{Form, Kernel, Variant};
-
 type Expr = Handle<E>;
 
-/// Operations in one turn of the kernel's loop.
-fn operations(source: &str) -> usize {
+/// Operations in one turn of the kernel's loop. Panics at a text that is no kernel of this crate.
+pub(super) fn operations(source: &str) -> usize {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{error}\n{source}"));
     let main = &module.entry_points[0].function;
     let body = main
@@ -181,32 +179,38 @@ fn operands(expression: &E) -> Vec<Expr> {
     }
 }
 
-/// Operations in a turn of the loop, which tries one nonce with 1, 2 or 4 midstates: 2,442, 2,251.5 and 2,156.25 for
-/// each hash.
-const OPERATIONS: [(u32, usize); 3] = [(1, 2442), (2, 4503), (4, 8625)];
+#[cfg(test)]
+mod tests {
+    use super::super::{Form, Kernel, Variant};
+    use super::*;
 
-fn form(variant: Variant, midstates: u32) -> Form {
-    Form { variant, midstates, ..Form::DEFAULT }
-}
+    /// Operations in a turn of the loop, which tries one nonce with 1, 2 or 4 midstates: 2,442, 2,251.5 and 2,156.25 for
+    /// each hash.
+    const OPERATIONS: [(u32, usize); 3] = [(1, 2442), (2, 4503), (4, 8625)];
 
-#[test]
-fn no_kernel_has_an_operation_too_many() {
-    for variant in Variant::all() {
-        for (midstates, wanted) in OPERATIONS {
-            let form = form(variant, midstates);
-            assert_eq!(operations(Kernel::new(form).source()), wanted, "{form}");
+    fn form(variant: Variant, midstates: u32) -> Form {
+        Form { variant, midstates, ..Form::DEFAULT }
+    }
+
+    #[test]
+    fn no_kernel_has_an_operation_too_many() {
+        for variant in Variant::all() {
+            for (midstates, wanted) in OPERATIONS {
+                let form = form(variant, midstates);
+                assert_eq!(operations(Kernel::new(form).source()), wanted, "{form}");
+            }
         }
     }
-}
 
-#[test]
-fn one_operation_more_is_noticed() {
-    let (midstates, operations_now) = OPERATIONS[0];
-    let source = Kernel::new(form(Form::DEFAULT.variant, midstates)).source().to_owned();
-    for more in ["next >> 1u", "next ^ mask", "(next >> 9u) | (next << 23u)", "next + mask + 1u"] {
-        let more = format!("let next = start + step; let word = {more};");
-        let changed = source.replacen("let word = start + step;", &more, 1);
-        assert_ne!(changed, source);
-        assert_eq!(operations(&changed), operations_now + 1, "{more}");
+    #[test]
+    fn one_operation_more_is_noticed() {
+        let (midstates, operations_now) = OPERATIONS[0];
+        let source = Kernel::new(form(Form::DEFAULT.variant, midstates)).source().to_owned();
+        for more in ["next >> 1u", "next ^ mask", "(next >> 9u) | (next << 23u)", "next + mask + 1u"] {
+            let more = format!("let next = start + step; let word = {more};");
+            let changed = source.replacen("let word = start + step;", &more, 1);
+            assert_ne!(changed, source);
+            assert_eq!(operations(&changed), operations_now + 1, "{more}");
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! arrays run a hundred times slower on drivers that keep arrays in memory. No one text is fastest on all drivers, so
 //! there are [`Variant`]s; which one is used is measured. `docs/gpu.md` explains the arithmetic.
 
-#[cfg(test)]
 mod count;
 mod job;
 mod lane;
@@ -213,6 +212,12 @@ impl Kernel {
     /// Its text in WGSL.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Operations for each hash, as GPUs have them: rotations, shifts, comparisons, bitwise functions of three words and
+    /// sums of three terms are one each. Counted on naga's parse of the [source](Self::source).
+    pub fn operations(&self) -> f64 {
+        count::operations(&self.source) as f64 / f64::from(self.form.midstates)
     }
 
     /// Bytes of the uniform that it reads.
