@@ -105,10 +105,10 @@ struct Devices {
 
 /// Finds them. What was asked for and can't be had is only said, as long as there is another.
 fn devices(settings: &MineSettings) -> Result<Devices, MineError> {
-    let GpuBackends { list: gpus, problems } = gpu::backends(&settings.gpu);
+    let GpuBackends { list: gpus, cards, problems } = gpu::backends(&settings.gpu);
     let cpu = match settings.cpu.threads {
         Some(0) => None,
-        _ => Some(CpuSetup::new(&settings.cpu, !gpus.is_empty())?),
+        _ => Some(CpuSetup::new(&settings.cpu, cards)?),
     };
     if cpu.is_none() && gpus.is_empty() {
         return Err(problems.into_iter().next().map_or(MineError::NoDevice, MineError::Gpu));

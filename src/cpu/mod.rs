@@ -42,7 +42,8 @@ pub struct CpuSetup {
 }
 
 impl CpuSetup {
-    /// Looks at the machine, and refuses what it can't do. Quick. `others`: whether other devices will mine as well.
+    /// Looks at the machine, and refuses what it can't do. Quick. `others`: whether devices will mine as well whose drivers
+    /// need a core.
     pub fn new(settings: &CpuSettings, others: bool) -> Result<Self, SetupError> {
         let kernels = settings.isa.as_deref().map_or_else(|| Ok(IsaChoice::auto()), IsaChoice::parse)?;
         let room = Room::of_machine(others);

@@ -21,6 +21,7 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
     let Picked { facts, gpus, mut problems } = picked(settings);
     let telemetry = Telemetry::default();
     let cache = cache_folder().map(|folder| TuningCache { folder, build: version::LINE.to_owned() });
+    let cards = gpus.iter().any(|(_, gpu)| !gpu.facts.is_software);
     let mut list: Vec<Box<dyn HashBackend>> = Vec::new();
     for (at, gpu) in gpus {
         let sensor = telemetry.sensor(&gpu.facts);
@@ -38,7 +39,7 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
         };
         list.push(Box::new(GpuBackend::new(gpu, config)));
     }
-    GpuBackends { list, problems }
+    GpuBackends { list, cards, problems }
 }
 
 /// The GPUs that the settings choose, and what is wrong with the choice.

@@ -114,6 +114,8 @@ pub enum GpuProblem {
 pub struct GpuBackends {
     /// A backend for each.
     pub list: Vec<Box<dyn HashBackend>>,
+    /// Whether a card is among them: its driver gets a CPU core. What a CPU plays takes all of them by itself.
+    pub cards: bool,
     /// What was asked for and can't be had.
     pub problems: Vec<GpuProblem>,
 }
@@ -122,7 +124,11 @@ pub struct GpuBackends {
 #[cfg(not(feature = "gpu"))]
 pub fn backends(settings: &crate::settings::GpuSettings) -> GpuBackends {
     let wanted = settings.choice != crate::settings::GpuChoice::None;
-    GpuBackends { list: Vec::new(), problems: wanted.then_some(GpuProblem::NotBuilt).into_iter().collect() }
+    GpuBackends {
+        list: Vec::new(),
+        cards: false,
+        problems: wanted.then_some(GpuProblem::NotBuilt).into_iter().collect(),
+    }
 }
 
 /// Says that there are none in this build.
