@@ -1,0 +1,6 @@
+//! USB ASICs: chip protocols, boards, transports and discovery.
+//!
+//! A [`chip`] protocol is sans-IO: bytes and time in, bytes and events out. A board pairs a chain of chips with its
+//! transports and with the peripherals that keep it safe.
+
+pub mod chip;
