@@ -9,6 +9,8 @@ use miner_core::work::WorkUnit;
 /// A chain of chips of one family on one serial link. Sans-IO: a board's thread carries bytes, time and baud rates.
 ///
 /// Nothing is sent before the first `handle_timeout`; a protocol is polled until it has nothing to say after every call.
+/// After a fatal fault or [`make_safe`](Self::make_safe) it holds no unit: it has ended them all, and ends at once
+/// whatever is loaded still.
 pub trait ChipProtocol: Send {
     /// Takes a unit. The protocol holds as many as the backend's depth says, works through them in order and ends
     /// each with [`ChipEvent::Progress`] with `finished`, exactly once.
@@ -25,6 +27,10 @@ pub trait ChipProtocol: Send {
 
     /// When `handle_timeout` is wanted next.
     fn next_deadline(&self) -> Option<Instant>;
+
+    /// Asks all chips for a register; [`ChipEvent::Register`] has the answers. Nothing where there are no registers to
+    /// read, or while chips are not ready.
+    fn read(&mut self, _register: u8) {}
 
     /// What to do on the link next; in order.
     fn poll_transmit(&mut self) -> Option<Transmit>;
@@ -53,7 +59,8 @@ pub enum ChipEvent {
         /// Chips that answered.
         chips: u16,
     },
-    /// A nonce of a known job, not judged.
+    /// A nonce of a known job, not judged: chips filter by powers of two, so it may miss the unit's report target, and
+    /// it may be wrong.
     Nonce {
         /// The claim.
         candidate: Candidate,
