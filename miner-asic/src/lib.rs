@@ -4,3 +4,5 @@
 //! transports and with the peripherals that keep it safe.
 
 pub mod chip;
+pub mod crc;
+pub mod slots;
