@@ -1,10 +1,23 @@
 //! What every chip family does, without I/O: bytes and time go in, bytes and events come out.
 
+pub mod bm13xx;
+mod outbox;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod rig;
+mod ticket;
+#[cfg(test)]
+mod vectors;
+mod wire;
+mod workload;
+
 use std::time::Instant;
 
 use miner_core::share::Candidate;
 use miner_core::types::{HashCount, WorkId};
 use miner_core::work::WorkUnit;
+
+pub use self::ticket::TicketMask;
 
 /// A chain of chips of one family on one serial link. Sans-IO: a board's thread carries bytes, time and baud rates.
 ///
