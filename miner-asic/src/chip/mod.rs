@@ -1,6 +1,7 @@
 //! What every chip family does, without I/O: bytes and time go in, bytes and events come out.
 
 pub mod bm13xx;
+pub mod icarus;
 mod outbox;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
