@@ -17,7 +17,7 @@ use miner_core::work::{Granularity, WorkUnit};
 use self::clock::set_clock;
 use super::outbox::Outbox;
 use super::wire::{midstate, tail};
-use super::workload::Workload;
+use super::workload::{PART, Workload};
 use super::{ChipEvent, ChipFault, ChipProtocol, TicketMask, Transmit};
 use crate::slots::{Slots, Unclaimed};
 
@@ -163,7 +163,7 @@ impl Icarus {
             slots: Slots::new(2, 1),
             current: 0,
             // 64 bytes of ten bits each, and a quarter more.
-            workload: Workload::new(kind.rate(), Duration::from_secs(800) / BAUD),
+            workload: Workload::new(kind.rate(), Duration::from_secs(800) / BAUD, PART),
             out: Outbox::default(),
         })
     }

@@ -1,5 +1,6 @@
 //! What every chip family does, without I/O: bytes and time go in, bytes and events come out.
 
+pub mod bm1384;
 pub mod bm13xx;
 pub mod icarus;
 mod outbox;

@@ -32,6 +32,11 @@ impl TicketMask {
         Target::from_be_bytes(bytes)
     }
 
+    /// The mask of a chip that takes only eight bits of it, as they are: difficulty − 1, at most 255.
+    pub(super) fn low_byte(self) -> u8 {
+        (1u32 << self.0.min(8)).wrapping_sub(1) as u8
+    }
+
     /// The register's value: difficulty − 1, the bits of each byte reversed.
     pub fn register(self) -> u32 {
         let mask = (1u32 << self.0) - 1;

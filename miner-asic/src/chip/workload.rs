@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 /// How often progress is reported; the contract of backends asks for once a second.
 const REPORT: Duration = Duration::from_millis(500);
 /// The part of a unit's box after which it is replaced: a chip that is a little faster than nominal must not run dry.
-const PART: f64 = 0.97;
+pub(super) const PART: f64 = 0.97;
 /// The longest that a unit is worked on, whatever its budget.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -23,6 +23,8 @@ pub(super) struct Workload {
     rate: HashRate,
     /// The shortest time between two jobs: what the link takes to carry one.
     shortest: Duration,
+    /// The part of a unit's box after which it is replaced.
+    part: f64,
     waiting: VecDeque<WorkUnit>,
     running: Option<Running>,
 }
@@ -30,6 +32,7 @@ pub(super) struct Workload {
 #[derive(Debug)]
 struct Running {
     unit: Arc<WorkUnit>,
+    rate: HashRate,
     since: Instant,
     until: Instant,
     report: Instant,
@@ -37,13 +40,13 @@ struct Running {
 }
 
 impl Workload {
-    pub(super) fn new(rate: HashRate, shortest: Duration) -> Self {
-        Self { rate, shortest, waiting: VecDeque::new(), running: None }
+    pub(super) fn new(rate: HashRate, shortest: Duration, part: f64) -> Self {
+        Self { rate, shortest, part, waiting: VecDeque::new(), running: None }
     }
 
-    /// What the chips are known to be able to do from now on, and the least time between jobs.
-    pub(super) fn set_pace(&mut self, rate: HashRate, shortest: Duration) {
-        (self.rate, self.shortest) = (rate, shortest);
+    /// What the chips can do, for the units from the next one on.
+    pub(super) fn set_rate(&mut self, rate: HashRate) {
+        self.rate = rate;
     }
 
     pub(super) fn push(&mut self, unit: WorkUnit) {
@@ -58,10 +61,11 @@ impl Workload {
     pub(super) fn next(&mut self, now: Instant, out: &mut Outbox) -> Option<Arc<WorkUnit>> {
         let unit = Arc::new(self.waiting.pop_front()?);
         self.end(now, out);
-        let hashes = (unit.budget as f64).min(unit.size() as f64 * PART);
+        let hashes = (unit.budget as f64).min(unit.size() as f64 * self.part);
         let time = Duration::try_from_secs_f64(hashes / self.rate.0).unwrap_or(LONGEST).min(LONGEST);
         self.running = Some(Running {
             unit: Arc::clone(&unit),
+            rate: self.rate,
             since: now,
             until: now + time.max(self.shortest),
             report: now + REPORT,
@@ -73,7 +77,7 @@ impl Workload {
     /// Ends what runs; hashes by the clock.
     pub(super) fn end(&mut self, now: Instant, out: &mut Outbox) {
         let Some(running) = &self.running else { return };
-        let done = self.done(running, now);
+        let done = Self::done(running, now);
         self.end_after(done, out);
     }
 
@@ -90,7 +94,7 @@ impl Workload {
         if now >= running.until {
             return self.end(now, out);
         }
-        let done = self.done(running, now);
+        let done = Self::done(running, now);
         let Some(running) = self.running.as_mut().filter(|running| now >= running.report) else { return };
         running.report = now + REPORT;
         let hashes = done.saturating_sub(running.reported);
@@ -124,8 +128,8 @@ impl Workload {
         self.running.as_ref().map(|running| running.until.min(running.report))
     }
 
-    fn done(&self, running: &Running, now: Instant) -> HashCount {
+    fn done(running: &Running, now: Instant) -> HashCount {
         let time = now.saturating_duration_since(running.since);
-        (self.rate.hashes_in(time) as HashCount).min(running.unit.size())
+        (running.rate.hashes_in(time) as HashCount).min(running.unit.size())
     }
 }

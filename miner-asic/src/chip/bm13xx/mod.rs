@@ -25,7 +25,7 @@ pub use self::reply::{Format, Reply, ReplyParser};
 use self::bringup::CHIP_ID;
 use self::model::{ROLL_MASK, ROLL_SHIFT};
 use super::outbox::{Outbox, Script};
-use super::workload::Workload;
+use super::workload::{PART, Workload};
 use super::{ChipEvent, ChipFault, ChipProtocol, TicketMask, Transmit};
 use crate::slots::{Slots, Unclaimed};
 
@@ -120,13 +120,15 @@ impl Bm13xx {
         if let Some(baud) = config.baud.filter(|baud| bauds.iter().all(|(host, ..)| host != baud)) {
             return Err(Bm13xxError::Baud { chip, baud });
         }
+        let baud = config.baud.unwrap_or(RESET_BAUD);
         let (half, stride) = config.chip.model().ids.ring();
         Ok(Self {
             phase: Phase::Off,
             parser: ReplyParser::new(Format::Either),
             chips: 0,
             slots: Slots::new(half, stride),
-            workload: Workload::new(HashRate(0.0), Duration::ZERO),
+            // A job has at most 152 bytes of ten bits each; a quarter more, so that frames never queue up.
+            workload: Workload::new(HashRate(0.0), Duration::from_secs(1900) / baud, PART),
             out: Outbox::default(),
             roll: 0xffff,
             ticket: TicketMask::EASIEST,
@@ -199,10 +201,7 @@ impl Bm13xx {
     }
 
     fn on_set_up(&mut self, now: Instant) {
-        let rate = self.config.chip.rate(self.chips, self.config.mhz);
-        // A job has at most 152 bytes of ten bits each; a quarter more, so that frames never queue up.
-        let baud = self.config.baud.unwrap_or(RESET_BAUD);
-        self.workload.set_pace(rate, Duration::from_secs(1900) / baud);
+        self.workload.set_rate(self.config.chip.rate(self.chips, self.config.mhz));
         self.phase = Phase::Mining;
         self.out.say(ChipEvent::Ready { chips: self.chips });
         self.work_on(now);
