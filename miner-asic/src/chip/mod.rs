@@ -7,6 +7,9 @@ mod outbox;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod rig;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod script;
 mod ticket;
 #[cfg(test)]
 mod vectors;
