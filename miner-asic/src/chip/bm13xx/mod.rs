@@ -256,8 +256,11 @@ impl Bm13xx {
     fn on_nonce(&mut self, nonce: [u8; 4], job: u8, roll: u16) {
         let model = self.config.chip.model();
         let (place, midstate) = model.ids.parse(job);
-        let answer = (u32::from_le_bytes(nonce), u32::from(roll) << 2 | midstate as u32);
-        let unit = match self.slots.claim(place, answer) {
+        let nonce_value = u32::from_le_bytes(nonce);
+        // Midstates beyond the unit's versions are the first ones again.
+        let versions = self.slots.get(place).map_or(1, |unit| unit.versions.count.max(1));
+        let nth = midstate as u32 % versions;
+        let unit = match self.slots.claim(place, (nonce_value, u32::from(roll) << 2 | nth)) {
             Ok(unit) => unit,
             Err(Unclaimed::Late) => return self.out.complain(ChipFault::LateNonce),
             Err(Unclaimed::Duplicate) => return self.out.complain(ChipFault::DuplicateNonce),
@@ -265,9 +268,9 @@ impl Bm13xx {
         let version = if self.config.chip.rolls() {
             unit.job.version | u32::from(roll) << ROLL_SHIFT
         } else {
-            unit.version_at(unit.versions.first + midstate as u32 % unit.versions.count.max(1))
+            unit.version_at(unit.versions.first + nth)
         };
-        let candidate = Candidate { work: unit.id, version, ntime: unit.ntime, nonce: answer.0 };
+        let candidate = Candidate { work: unit.id, version, ntime: unit.ntime, nonce: nonce_value };
         let chip = if model.tells_chip {
             Some(self.chip_at((u32::from_be_bytes(nonce) >> 17) as u8))
         } else {
