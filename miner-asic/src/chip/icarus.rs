@@ -115,9 +115,10 @@ pub struct Icarus {
     held: Vec<u8>,
     heard: Option<Instant>,
     engines: u32,
-    /// The work of now and of before.
     slots: Slots<Arc<WorkUnit>>,
+    /// Where in there the work of now is, and the work of before.
     current: usize,
+    before: usize,
     workload: Workload,
     out: Outbox,
 }
@@ -162,6 +163,7 @@ impl Icarus {
             engines: 1,
             slots: Slots::new(2, 1),
             current: 0,
+            before: 0,
             // 64 bytes of ten bits each, and a quarter more.
             workload: Workload::new(kind.rate(), Duration::from_secs(800) / BAUD, PART),
             out: Outbox::default(),
@@ -213,7 +215,7 @@ impl Icarus {
                 self.workload.end_after(0, &mut self.out);
                 continue;
             }
-            self.current = self.slots.insert(unit);
+            self.before = std::mem::replace(&mut self.current, self.slots.insert(unit));
             self.out.send(block.to_vec());
         }
     }
@@ -239,8 +241,7 @@ impl Icarus {
 
     fn take_answers(&mut self, now: Instant) {
         let length = self.kind.answer();
-        while self.held.len() >= length && self.phase == Phase::Mining {
-            let nonce = [self.held[0], self.held[1], self.held[2], self.held[3]];
+        while let Some(nonce) = self.held.first_chunk().copied().filter(|_| self.held.len() >= length) {
             self.held.drain(..length);
             self.on_nonce(now, nonce);
         }
@@ -248,10 +249,9 @@ impl Icarus {
 
     fn on_nonce(&mut self, now: Instant, nonce: [u8; 4]) {
         let value = u32::from_le_bytes(nonce);
-        let before = self.current.wrapping_sub(1) % 4;
         let solves = |place: &usize| self.slots.get(*place).is_some_and(|unit| is_hit(unit, value));
         // What solves neither is the current work's: an error, for others to count.
-        let place = [self.current, before].into_iter().find(solves).unwrap_or(self.current);
+        let place = [self.current, self.before].into_iter().find(solves).unwrap_or(self.current);
         match self.slots.claim(place, (value, 0)) {
             Ok(unit) => {
                 let version = unit.version_at(unit.versions.first);
