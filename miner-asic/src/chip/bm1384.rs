@@ -16,7 +16,7 @@ use miner_core::work::{Granularity, WorkUnit};
 
 use self::frame::{Answer, Clock, Command, task};
 use super::outbox::{Outbox, Script, Step};
-use super::workload::Workload;
+use super::workload::{LONGEST, Workload};
 use super::{ChipEvent, ChipFault, ChipProtocol, TicketMask, Transmit};
 use crate::slots::{Slots, Unclaimed};
 
@@ -222,7 +222,7 @@ impl Bm1384 {
         if !self.workload.is_idle() {
             return;
         }
-        let Some(unit) = self.workload.next(now, &mut self.out) else { return };
+        let Some(unit) = self.workload.next(now, LONGEST, &mut self.out) else { return };
         let header = unit.header(unit.version_at(unit.versions.first), 0).to_bytes();
         let ticket = TicketMask::for_target(unit.report_target);
         let place = self.slots.insert(unit);

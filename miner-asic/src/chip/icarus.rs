@@ -17,7 +17,7 @@ use miner_core::work::{Granularity, WorkUnit};
 use self::clock::set_clock;
 use super::outbox::Outbox;
 use super::wire::{midstate, tail};
-use super::workload::{PART, Workload};
+use super::workload::{LONGEST, PART, Workload};
 use super::{ChipEvent, ChipFault, ChipProtocol, TicketMask, Transmit};
 use crate::slots::{Slots, Unclaimed};
 
@@ -208,7 +208,7 @@ impl Icarus {
     /// Sends the next unit if the device has none.
     fn work_on(&mut self, now: Instant) {
         while self.workload.is_idle() {
-            let Some(unit) = self.workload.next(now, &mut self.out) else { return };
+            let Some(unit) = self.workload.next(now, LONGEST, &mut self.out) else { return };
             let header = unit.header(unit.version_at(unit.versions.first), 0).to_bytes();
             let block = block(&midstate(&header), &tail(&header));
             if sets_cairnsmore_clock(&block) {

@@ -15,7 +15,7 @@ const REPORT: Duration = Duration::from_millis(500);
 /// The part of a unit's box after which it is replaced: a chip that is a little faster than nominal must not run dry.
 pub(super) const PART: f64 = 0.97;
 /// The longest that a unit is worked on, whatever its budget.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Units in the order in which they came. Hashes are inferred: time × nominal rate, at most the unit's size.
 #[derive(Debug)]
@@ -53,16 +53,26 @@ impl Workload {
         self.waiting.push_back(unit);
     }
 
+    /// The unit that comes next.
+    pub(super) fn peek(&self) -> Option<&WorkUnit> {
+        self.waiting.front()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_none()
     }
 
-    /// Ends what runs and makes the next unit the running one.
-    pub(super) fn next(&mut self, now: Instant, out: &mut Outbox) -> Option<Arc<WorkUnit>> {
+    /// Ends what runs and makes the next unit the running one, for at most `longest`.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        longest: Duration,
+        out: &mut Outbox,
+    ) -> Option<Arc<WorkUnit>> {
         let unit = Arc::new(self.waiting.pop_front()?);
         self.end(now, out);
         let hashes = (unit.budget as f64).min(unit.size() as f64 * self.part);
-        let time = Duration::try_from_secs_f64(hashes / self.rate.0).unwrap_or(LONGEST).min(LONGEST);
+        let time = Duration::try_from_secs_f64(hashes / self.rate.0).unwrap_or(LONGEST).min(longest);
         self.running = Some(Running {
             unit: Arc::clone(&unit),
             rate: self.rate,

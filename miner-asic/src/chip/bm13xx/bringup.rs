@@ -34,7 +34,8 @@ const RAMP_STEP_MHZ: f64 = 6.25;
 const RAMP_PAUSE: Duration = Duration::from_millis(100);
 /// How long chips are given to say who they are.
 const COUNTING: Duration = Duration::from_millis(500);
-/// Ticks of 25 MHz that a sweep ends early, so that no chip goes on into its neighbour's part.
+const TICKS_A_SECOND: u32 = 25_000_000;
+/// Ticks that a sweep ends early, so that no chip goes on into its neighbour's part.
 const GUARD_TICKS: u64 = 200;
 
 fn send(command: Command) -> Step {
@@ -116,8 +117,7 @@ pub(super) fn setup(config: &Bm13xxConfig, chips: u16) -> Vec<Step> {
         return steps;
     }
     steps.extend(ramp(config));
-    let sweep = sweep_ticks(Pll::nearest(config.mhz, &chip.model().pll), chips);
-    steps.push(all(HASH_COUNTING_NUMBER, sweep));
+    steps.push(all(HASH_COUNTING_NUMBER, sweep_ticks(config, chips)));
     steps.extend(fast_link(config, 50));
     steps.push(send(rolling(0xffff)));
     steps
@@ -241,7 +241,14 @@ fn clock(chip: Chip, mhz: f64) -> Vec<Command> {
 /// The sweep of one chip over its part of the nonces, in ticks of 25 MHz, less the guard.
 ///
 /// Every model has up to 128 cores, and each takes an equal part; so does each chip of the next power of two.
-fn sweep_ticks(pll: Pll, chips: u16) -> u32 {
+pub(super) fn sweep_ticks(config: &Bm13xxConfig, chips: u16) -> u32 {
+    let pll = Pll::nearest(config.mhz, &config.chip.model().pll);
     let part = (1u64 << 32) / 128 / u64::from(chips.max(1).next_power_of_two());
     u32::try_from(pll.ticks_for(part).saturating_sub(GUARD_TICKS)).unwrap_or(u32::MAX)
+}
+
+/// How long chips that roll so many versions need until they begin anew with the first.
+pub(super) fn epoch(sweep_ticks: u32, versions: u32, subcores: u32) -> Duration {
+    let sweep = Duration::from_secs(sweep_ticks.into()) / TICKS_A_SECOND;
+    sweep * versions.div_ceil(subcores)
 }

@@ -25,7 +25,7 @@ pub use self::reply::{Format, Reply, ReplyParser};
 use self::bringup::CHIP_ID;
 use self::model::{ROLL_MASK, ROLL_SHIFT};
 use super::outbox::{Outbox, Script};
-use super::workload::{PART, Workload};
+use super::workload::{LONGEST, PART, Workload};
 use super::{ChipEvent, ChipFault, ChipProtocol, TicketMask, Transmit};
 use crate::slots::{Slots, Unclaimed};
 
@@ -90,6 +90,8 @@ pub struct Bm13xx {
     phase: Phase,
     parser: ReplyParser,
     chips: u16,
+    /// Ticks of one sweep of theirs.
+    sweep: u32,
     slots: Slots<Arc<WorkUnit>>,
     workload: Workload,
     out: Outbox,
@@ -126,6 +128,7 @@ impl Bm13xx {
             phase: Phase::Off,
             parser: ReplyParser::new(Format::Either),
             chips: 0,
+            sweep: 0,
             slots: Slots::new(half, stride),
             // A job has at most 152 bytes of ten bits each; a quarter more, so that frames never queue up.
             workload: Workload::new(HashRate(0.0), Duration::from_secs(1900) / baud, PART),
@@ -171,6 +174,7 @@ impl Bm13xx {
         match self.check(&ids) {
             Ok(chips) => {
                 self.chips = chips;
+                self.sweep = bringup::sweep_ticks(&self.config, chips);
                 self.phase = Phase::SettingUp(Script::new(bringup::setup(&self.config, chips)));
                 self.parser.set_format(if self.config.chip.rolls() { Format::Long } else { Format::Short });
                 self.advance(now);
@@ -212,7 +216,8 @@ impl Bm13xx {
         if !self.workload.is_idle() {
             return;
         }
-        let Some(unit) = self.workload.next(now, &mut self.out) else { return };
+        let longest = self.epoch();
+        let Some(unit) = self.workload.next(now, longest, &mut self.out) else { return };
         self.set_registers_for(&unit);
         let place = self.slots.insert(Arc::clone(&unit));
         let id = self.config.chip.model().ids.byte(place);
@@ -223,6 +228,15 @@ impl Bm13xx {
             let headers: Vec<_> = headers.map(|version| unit.header(version, 0).to_bytes()).collect();
             frame::midstate_job(id, &headers)
         });
+    }
+
+    /// How long the next unit may be worked on: then chips that roll versions begin anew.
+    fn epoch(&self) -> Duration {
+        let (chip, versions) = (self.config.chip, self.workload.peek().map_or(1, |unit| unit.versions.count));
+        if !chip.rolls() {
+            return LONGEST;
+        }
+        bringup::epoch(self.sweep, versions, chip.model().subcores).mul_f64(PART)
     }
 
     /// Has the chips roll what the unit allows and report what it asks for.

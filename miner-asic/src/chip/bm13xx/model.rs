@@ -35,6 +35,8 @@ pub(super) struct Model {
     pub(super) name: &'static str,
     /// Units that each do one try a clock.
     pub(super) small_cores: u32,
+    /// Small cores that try as many versions of one nonce side by side; 1 where versions are not rolled.
+    pub(super) subcores: u32,
     pub(super) pll: PllLimits,
     /// Clocks that the sources show it at.
     pub(super) mhz: RangeInclusive<f64>,
@@ -136,6 +138,7 @@ static BM1362: Model = Model {
     id: 0x1362,
     name: "BM1362",
     small_cores: 512,
+    subcores: 8,
     // 2,000 to 3,125 MHz.
     pll: PllLimits { fb: 160..=250, reference: 2..=2, modern: true },
     mhz: 56.25..=525.0,
@@ -150,6 +153,7 @@ static BM1366: Model = Model {
     id: 0x1366,
     name: "BM1366",
     small_cores: 894,
+    subcores: 8,
     pll: PllLimits { fb: 144..=235, reference: 2..=2, modern: true },
     mhz: 56.25..=525.0,
     prewrite: false,
@@ -162,6 +166,7 @@ static BM1368: Model = Model {
     id: 0x1368,
     name: "BM1368",
     small_cores: 1276,
+    subcores: 16,
     pll: PllLimits { fb: 144..=235, reference: 2..=2, modern: true },
     mhz: 56.25..=525.0,
     prewrite: false,
@@ -174,6 +179,7 @@ static BM1370: Model = Model {
     id: 0x1370,
     name: "BM1370",
     small_cores: 2040,
+    subcores: 16,
     pll: PllLimits { fb: 160..=239, reference: 2..=2, modern: true },
     mhz: 56.25..=600.0,
     prewrite: false,
@@ -186,6 +192,7 @@ static BM1397: Model = Model {
     id: 0x1397,
     name: "BM1397",
     small_cores: 672,
+    subcores: 1,
     pll: PllLimits { fb: 60..=200, reference: 1..=2, modern: false },
     mhz: 56.25..=450.0,
     prewrite: true,

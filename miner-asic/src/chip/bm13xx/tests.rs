@@ -228,6 +228,46 @@ fn units_last_as_long_as_their_budget_takes() {
 }
 
 #[test]
+fn a_whole_plane_is_left_before_its_versions_come_round_again() {
+    let mut rig = ready(Chip::Bm1370, 1);
+    rig.load(plane(1, &bitaxe()));
+    // A sweep takes 167.76 ms, 4,096 of them are needed, and 97 % of that are 666.5 s.
+    rig.pass(666_000);
+    assert_eq!(rig.open_units(), [1]);
+    rig.pass(1000);
+    assert_eq!(rig.open_units(), [0; 0]);
+}
+
+#[test]
+fn an_answer_is_another_one_where_any_part_of_it_differs() {
+    let mut rig = ready(Chip::Bm1370, 1);
+    rig.load(plane(1, &bitaxe()));
+    for roll in [0, 1, 2, 4, 0x8000] {
+        rig.hear(&Reply::Nonce { nonce: [1; 4], excess: 0, job: 0, roll }.encode(true));
+        assert_eq!(nonce_event(&mut rig).0.version, 0x2000_0000 | u32::from(roll) << 13);
+    }
+    let mut rig = ready(Chip::Bm1397, 1);
+    rig.load(unit(1, &bitaxe(), 0x6000, Instant::now()));
+    for job in 0..4 {
+        rig.hear(&Reply::Nonce { nonce: [1; 4], excess: 0, job, roll: 0 }.encode(false));
+        assert_eq!(nonce_event(&mut rig).0.version, 0x2000_0000 | u32::from(job) << 13);
+    }
+}
+
+#[test]
+fn the_base_versions_own_bits_stay_set() {
+    let mut rig = ready(Chip::Bm1370, 1);
+    let work = plane(1, &Header { version: 0x2000_2000, ..bitaxe() });
+    rig.load(work.clone());
+    let frames = rig.take_sent();
+    assert!(frames[0].1.starts_with("55aa510900a49000fffe"), "its bit is not the chips' to roll: {frames:?}");
+    rig.hear(&Reply::Nonce { nonce: [1; 4], excess: 0, job: 0, roll: 3 }.encode(true));
+    let (candidate, _) = nonce_event(&mut rig);
+    assert_eq!(candidate.version, 0x2000_6000);
+    assert!(work.contains(candidate.version, candidate.ntime, candidate.nonce));
+}
+
+#[test]
 fn a_new_generation_replaces_the_work_with_the_next_frame() {
     let mut rig = ready(Chip::Bm1370, 1);
     rig.load(second(1, Chip::Bm1370, 1));

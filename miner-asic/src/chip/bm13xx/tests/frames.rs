@@ -203,10 +203,12 @@ fn a_mask_is_the_largest_power_of_two_up_to_what_is_asked() {
 fn the_version_epochs_of_factory_settings_are_as_computed() {
     for vector in vectors(|_, kind| kind == "formula") {
         if let Some(hcn) = vector["expect"]["hcn"].as_str() {
-            let ticks = f64::from(u32::from_str_radix(hcn, 16).unwrap());
-            let subcores = vector["expect"]["subcores"].as_f64().unwrap();
-            let epoch = vector["expect"]["epoch_s"].as_f64().unwrap();
-            assert!((65536.0 / subcores * ticks / 25e6 - epoch).abs() < 1e-3);
+            let ticks = u32::from_str_radix(hcn, 16).unwrap();
+            let subcores = vector["expect"]["subcores"].as_u64().unwrap() as u32;
+            let epoch = bringup::epoch(ticks, 1 << 16, subcores).as_secs_f64();
+            assert!((epoch - vector["expect"]["epoch_s"].as_f64().unwrap()).abs() < 1e-3);
+            let models = Chip::ALL.into_iter().filter(|chip| vector["chip"] == chip.name());
+            assert!(models.into_iter().all(|chip| chip.model().subcores == subcores));
         }
     }
 }

@@ -202,6 +202,22 @@ fn chips_are_counted_in_either_format() {
 }
 
 #[test]
+fn other_registers_are_no_chips_and_chips_without_end_no_memory() {
+    let mut rig = rig(Bm13xxConfig::new(Chip::Bm1370, 56.25));
+    rig.pass(20);
+    rig.hear(&bytes(&vector("MISC_CONTROL power-on value")["rx"]).repeat(2));
+    rig.hear(&chip_id(Chip::Bm1370, false));
+    rig.pass(5000);
+    assert_eq!(rig.take_events(), [ChipEvent::Ready { chips: 1 }]);
+
+    let mut chain = Bm13xx::new(Bm13xxConfig::new(Chip::Bm1370, 56.25)).unwrap();
+    chain.handle_timeout(Instant::now());
+    chain.handle_bytes(Instant::now(), &chip_id(Chip::Bm1370, true).repeat(10_000));
+    let Phase::Counting(_, ids) = &chain.phase else { panic!("it counts") };
+    assert_eq!(ids.len(), 129, "as many as show that there are too many");
+}
+
+#[test]
 fn what_is_not_the_chain_that_was_expected_is_refused() {
     let gamma = || Bm13xxConfig::new(Chip::Bm1370, 56.25);
     for (config, answers, says) in [
