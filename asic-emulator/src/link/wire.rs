@@ -1,0 +1,121 @@
+//! A serial line: bytes take their time, and come out as others where the two ends disagree about it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::outbox::Noise;
+
+/// How far two UARTs may be apart: half a bit in the ten of a byte.
+const TOLERANCE: f64 = 0.05;
+/// Start, eight data bits, stop.
+const BITS_PER_BYTE: f64 = 10.0;
+
+/// Bytes on their way, in one direction.
+#[derive(Debug)]
+pub(super) struct Wire {
+    bytes: VecDeque<(Instant, u8)>,
+    /// When the line is free again.
+    free: Option<Instant>,
+    noise: Noise,
+}
+
+/// The speed of a line in bits a second, and whether both ends agree on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Speed {
+    byte_time: Duration,
+    garbled: bool,
+}
+
+impl Speed {
+    /// The speed at which `sender` sends and how `receiver` takes it; `None` for a port that is no UART.
+    pub(super) fn new(sender: Option<u32>, receiver: Option<u32>) -> Self {
+        let (Some(sender), Some(receiver)) = (sender, receiver) else {
+            return Self { byte_time: Duration::ZERO, garbled: false };
+        };
+        let (sender, receiver) = (f64::from(sender.max(1)), f64::from(receiver.max(1)));
+        Self {
+            byte_time: Duration::from_secs_f64(BITS_PER_BYTE / sender),
+            garbled: (sender / receiver - 1.0).abs() > TOLERANCE,
+        }
+    }
+}
+
+impl Speed {
+    /// Whether other bytes arrive than were sent.
+    pub(super) fn garbled(self) -> bool {
+        self.garbled
+    }
+}
+
+impl Wire {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { bytes: VecDeque::new(), free: None, noise: Noise(seed) }
+    }
+
+    /// Puts bytes on the line.
+    pub(super) fn put(&mut self, now: Instant, speed: Speed, bytes: &[u8]) {
+        let mut at = self.free.map_or(now, |free| free.max(now));
+        for &byte in bytes {
+            at += speed.byte_time;
+            let byte = if speed.garbled { self.noise.byte() } else { byte };
+            self.bytes.push_back((at, byte));
+        }
+        self.free = Some(at);
+    }
+
+    /// Takes what has arrived, and when the last of it did.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<(Instant, Vec<u8>)> {
+        let arrived = self.bytes.partition_point(|(at, _)| *at <= now);
+        let (at, _) = *self.bytes.get(arrived.checked_sub(1)?)?;
+        Some((at, self.bytes.drain(..arrived).map(|(_, byte)| byte).collect()))
+    }
+
+    /// When all that is under way has arrived.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.bytes.back().map(|(at, _)| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_take_their_time_one_after_another() {
+        let (mut wire, now) = (Wire::new(1), Instant::now());
+        let speed = Speed::new(Some(115_200), Some(115_741));
+        wire.put(now, speed, &[1, 2, 3, 4]);
+        wire.put(now, speed, &[5]);
+        let at = |bytes: f64| now + Duration::from_secs_f64(bytes * 86.806e-6);
+        assert_eq!(wire.poll(at(0.9)), None);
+        assert_eq!(wire.poll(at(2.1)).unwrap().1, [1, 2]);
+        assert_eq!(wire.poll(at(5.1)).unwrap().1, [3, 4, 5]);
+        assert_eq!(wire.next_due(), None);
+        wire.put(at(20.0), speed, &[6]);
+        assert!(wire.next_due().unwrap() > at(20.9));
+    }
+
+    #[test]
+    fn speeds_that_differ_garble() {
+        let now = Instant::now();
+        for (sender, receiver, garbled) in [
+            (115_200, 115_741, false),
+            (1_000_000, 1_041_667, false),
+            (3_000_000, 3_125_000, false),
+            (115_200, 1_041_667, true),
+            (3_125_000, 115_200, true),
+        ] {
+            let mut wire = Wire::new(1);
+            wire.put(now, Speed::new(Some(sender), Some(receiver)), &[7; 16]);
+            let (_, bytes) = wire.poll(now + Duration::from_secs(1)).unwrap();
+            assert_eq!(bytes != [7; 16], garbled, "{sender} to {receiver}");
+        }
+        let mut wire = Wire::new(1);
+        wire.put(now, Speed::new(None, Some(9600)), &[7; 3]);
+        assert_eq!(wire.poll(now).unwrap().1, [7; 3], "a USB endpoint knows no speed");
+    }
+}
