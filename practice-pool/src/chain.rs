@@ -3,9 +3,11 @@
 //! Heights, previous hashes, transactions and times are made up from a seed, but every byte stands where Bitcoin has it,
 //! so that a miner cannot tell the difference and an explorer's tools can read the coinbase.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::replay::Replay;
 use crate::target::{U256, sha256d};
 
 /// The text in every coinbase, by which a practice block is known.
@@ -19,10 +21,12 @@ const OUTPUT_TEXT: &[u8] = b"practice: earns nothing";
 pub struct Job {
     /// Counts the jobs of this pool from 1.
     pub number: u64,
-    /// Height of the block.
+    /// Height of the block; of a replayed one, how many came before.
     pub height: u32,
     /// Hash of the block before, in internal byte order.
     pub prev: [u8; 32],
+    /// What stands before and after the extranonce in the coinbase of a replayed job; of others it is made up.
+    pub coinbase: Option<(Vec<u8>, Vec<u8>)>,
     /// Merkle branch of the coinbase, from the leaves up, in internal byte order.
     pub branches: Vec<[u8; 32]>,
     /// Header version before rolling.
@@ -49,6 +53,8 @@ pub(crate) struct Chain {
     branches: usize,
     jobs: u64,
     ntime: u32,
+    replay: Option<Arc<Replay>>,
+    start_height: u32,
 }
 
 impl Job {
@@ -56,6 +62,9 @@ impl Job {
     ///
     /// The script holds the height as BIP 34 wants it, then one push of [`TAG`] and the extranonce.
     pub fn coinbase_parts(&self, extranonce_len: usize) -> (Vec<u8>, Vec<u8>) {
+        if let Some(parts) = &self.coinbase {
+            return parts.clone();
+        }
         let height = push_height(self.height);
         let pushed = byte_len(TAG.len() + extranonce_len);
         let mut head = 2u32.to_le_bytes().to_vec();
@@ -93,6 +102,8 @@ impl Chain {
             branches: config.branches,
             jobs: 0,
             ntime: 0,
+            replay: config.replay.clone(),
+            start_height: config.start_height,
         };
         chain.tip = chain.invented_tip();
         chain
@@ -101,12 +112,16 @@ impl Chain {
     /// Makes the next job on the present tip; its time never runs backwards.
     pub(crate) fn job(&mut self, unix: u32, clean: bool) -> Job {
         self.jobs += 1;
+        if let Some(replay) = &self.replay {
+            return replay.job(self.height - self.start_height, self.jobs, self.height, clean);
+        }
         self.ntime = self.ntime.max(unix);
         let branches = (0..self.branches as u64).map(|i| self.derive(b"tx", self.jobs << 8 | i)).collect();
         Job {
             number: self.jobs,
             height: self.height,
             prev: self.tip,
+            coinbase: None,
             branches,
             version: self.version,
             nbits: self.nbits,

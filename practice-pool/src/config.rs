@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chain::TAG;
+use crate::replay::Replay;
 use crate::target::{TargetError, U256};
 
 /// Most merkle branches a job may have: 2^16 transactions.
-const MAX_BRANCHES: usize = 16;
+pub(crate) const MAX_BRANCHES: usize = 16;
 /// Longest time between jobs, blocks or shares, so that no clock overflows.
 const MAX_INTERVAL: Duration = Duration::from_secs(366 * 86_400);
 
@@ -47,6 +48,9 @@ pub struct Config {
     pub branches: usize,
     /// Who may mine. Default anyone.
     pub authorize: Authorize,
+    /// Jobs to serve in turn instead of made-up ones, a new one with each block. They bring their own extranonces, version,
+    /// network target and times with them, and `height` only counts the turns. Default none.
+    pub replay: Option<Arc<Replay>>,
     /// File to which every submit and its verdict is appended, one JSON object a line.
     pub ledger: Option<PathBuf>,
     /// What a client may use up.
@@ -149,6 +153,7 @@ impl Default for Config {
             extranonce2_size: 4,
             branches: 4,
             authorize: Authorize::Anyone,
+            replay: None,
             ledger: None,
             limits: Limits::default(),
             seed: RandomState::new().hash_one(TAG),
@@ -188,6 +193,19 @@ impl Default for Limits {
 }
 
 impl Config {
+    /// Serves jobs in turn, a clean one every five seconds, at difficulty 1.
+    pub fn replaying(replay: Replay) -> Self {
+        Self {
+            difficulty: 1.0,
+            vardiff: None,
+            block_interval: Duration::from_secs(5),
+            job_interval: MAX_INTERVAL,
+            retarget: false,
+            replay: Some(Arc::new(replay)),
+            ..Self::default()
+        }
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors

@@ -29,11 +29,16 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts a chain; the configuration must be valid.
-    pub(crate) fn new(config: Config, now: Now) -> Self {
+    pub(crate) fn new(mut config: Config, now: Now) -> Self {
+        if let Some(replay) = &config.replay {
+            config.extranonce1_len = replay.extranonce1.len();
+            config.extranonce2_size = replay.extranonce2_size;
+        }
+        let shared = config.replay.as_ref().map(|replay| replay.extranonce1.clone());
         let mut chain = Chain::new(&config);
         let job = Arc::new(chain.job(seconds(now), true));
         Self {
-            registry: Registry::new(config.seed),
+            registry: Registry::new(config.seed, shared),
             stats: Stats { height: job.height, ..Stats::default() },
             next_block: now.instant + config.block_interval,
             next_job: now.instant + config.job_interval,

@@ -22,6 +22,7 @@ mod jobs;
 mod ledger;
 mod message;
 mod registry;
+mod replay;
 mod server;
 mod session;
 mod stats;
@@ -31,6 +32,7 @@ pub mod verify;
 
 pub use config::{Authorize, Config, ConfigError, Credentials, Limits, Vardiff};
 pub use ledger::{Record, Verdict};
+pub use replay::{Replay, ReplayError};
 pub use server::{Handle, Pool, PoolError};
 pub use stats::Stats;
 pub use verify::Reject;

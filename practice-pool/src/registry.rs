@@ -21,20 +21,25 @@ pub(crate) struct Suspended {
 #[derive(Debug)]
 pub(crate) struct Registry {
     seed: u64,
+    /// The one that everybody gets.
+    shared: Option<Vec<u8>>,
     handed_out: u64,
     taken: HashSet<Vec<u8>>,
     ended: VecDeque<(Instant, Suspended)>,
 }
 
 impl Registry {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, handed_out: 0, taken: HashSet::new(), ended: VecDeque::new() }
+    pub(crate) fn new(seed: u64, shared: Option<Vec<u8>>) -> Self {
+        Self { seed, shared, handed_out: 0, taken: HashSet::new(), ended: VecDeque::new() }
     }
 
     /// Returns an extranonce1 nobody else holds, or `None` when all of that length are taken.
     ///
-    /// The empty one is shared by everybody.
+    /// The empty one is shared by everybody, and so is that of replayed jobs.
     pub(crate) fn take_extranonce1(&mut self, len: usize) -> Option<Vec<u8>> {
+        if self.shared.is_some() {
+            return self.shared.clone();
+        }
         let pad = sha256d(&[b"extranonce1", &self.seed.to_le_bytes()]);
         let tries = 1u64 << (8 * len.min(2));
         for _ in 0..tries {
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn no_extranonce1_is_held_twice_and_a_released_one_is_found_again() {
-        let mut registry = Registry::new(9);
+        let mut registry = Registry::new(9, None);
         let all: HashSet<_> = (0..256).map(|_| registry.take_extranonce1(1).unwrap()).collect();
         assert_eq!(all.len(), 256);
         assert_eq!(registry.take_extranonce1(1), None);
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_ended_session_is_given_back_once() {
-        let (mut registry, now) = (Registry::new(9), Instant::now());
+        let (mut registry, now) = (Registry::new(9, None), Instant::now());
         let session = ended(&mut registry, 1);
         let (id, extranonce1) = (session.id.clone(), session.extranonce1.clone());
         registry.suspend(session, now, &Limits::default());
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn ended_sessions_are_few_and_grow_old() {
-        let (mut registry, now) = (Registry::new(9), Instant::now());
+        let (mut registry, now) = (Registry::new(9, None), Instant::now());
         let limits = Limits { resumable: 3, ..Limits::default() };
         let ids: Vec<_> = (0..5u64)
             .map(|n| {

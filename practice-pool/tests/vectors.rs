@@ -34,6 +34,7 @@ fn assignment(vector: &Value) -> Assignment {
         number: 1,
         height: 1,
         prev: unswap(&notify[1]),
+        coinbase: None,
         branches: branches.map(|branch| bytes(branch).try_into().unwrap()).collect(),
         version: word(&notify[5]),
         nbits: word(&notify[6]),

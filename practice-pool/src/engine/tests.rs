@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::{Authorize, Vardiff};
 use crate::ledger::{Record, Verdict};
+use crate::replay::Replay;
 use crate::verify::Reject;
 
 /// So low that every hash is a share.
@@ -485,6 +486,45 @@ fn workers_are_counted_and_names_are_bounded() {
     assert_eq!(bench.ask(client, "mining.authorize", json!(["é".repeat(257)]))["error"][0], 20);
     assert_eq!(bench.heard(client, "mining.notify").len(), 1, "one first job, however many workers");
     assert_eq!(bench.ask(client, "mining.subscribe", json!([]))["error"][0], 20);
+}
+
+#[test]
+fn replayed_jobs_come_in_turn_and_their_known_answers_are_shares() {
+    const FILE: &str = include_str!("../../../tests/data/known-answers.json");
+    let file: Value = serde_json::from_str(FILE).unwrap();
+    let mut bench = Bench::new(Config::replaying(Replay::read(FILE).unwrap()));
+    let (client, other) = (bench.connect(), bench.connect());
+    assert_eq!(bench.log_in(client)[1], file["extranonce1"]);
+    assert_eq!(bench.log_in(other)[1], file["extranonce1"], "everybody searches the same space");
+    let jobs = file["jobs"].as_array().unwrap();
+    let mut answers = 0;
+    // Twice around: what was accepted before counts again in another turn.
+    for turn in 0..2 * jobs.len() {
+        let (known, job) = (&jobs[turn % jobs.len()], bench.job(client));
+        assert_eq!((&job[2], &job[7], &job[8]), (&known["coinb1"], &known["ntime"], &json!(true)));
+        for answer in known["answers"].as_array().unwrap() {
+            for nonce in answer["nonces"].as_array().unwrap() {
+                let nonce = u32::from_str_radix(nonce.as_str().unwrap(), 16).unwrap().swap_bytes();
+                let share =
+                    |nonce| json!(["w", job[0], answer["extranonce2"], job[7], format!("{nonce:08x}")]);
+                assert_eq!(bench.ask(client, "mining.submit", share(nonce))["result"], true);
+                assert_eq!(
+                    bench.ask(client, "mining.submit", share(nonce))["error"],
+                    error(Reject::Duplicate)
+                );
+                assert_eq!(
+                    bench.ask(client, "mining.submit", share(nonce ^ 1))["error"],
+                    error(Reject::LowDifficulty)
+                );
+                answers += 1;
+            }
+        }
+        bench.wait(Duration::from_secs(5));
+        let late = bench.ask(client, "mining.submit", json!(["w", job[0], "00000000", job[7], "00000000"]));
+        assert_eq!(late["error"], error(Reject::Stale));
+    }
+    assert_eq!(bench.engine.stats().accepted, answers);
+    assert!(answers > 0);
 }
 
 #[test]
