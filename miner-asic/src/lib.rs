@@ -3,6 +3,10 @@
 //! A [`chip`] protocol is sans-IO: bytes and time in, bytes and events out. A board pairs a chain of chips with its
 //! transports and with the peripherals that keep it safe.
 
+pub mod backend;
+pub mod board;
 pub mod chip;
 pub mod crc;
+pub mod guard;
 pub mod slots;
+pub mod transport;

@@ -1,0 +1,256 @@
+//! Any board as a [`HashBackend`]: driven on its own thread, guarded by another, recovered when it fails.
+
+mod session;
+mod strikes;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_core::backend::{BackendError, BackendInfo, BackendPort, HashBackend, Health, HealthState};
+
+use crate::board::{Board, BoardError, Danger, Opened};
+use crate::guard::{Guard, GuardList};
+use session::{Ended, Session, Stopped};
+use strikes::{Remedy, Strikes};
+use tally::Tally;
+use work::{Closed, Work};
+
+/// How often an unplugged device is looked for.
+const REPLUG: Duration = Duration::from_millis(500);
+
+/// How a device is looked after.
+#[derive(Clone)]
+pub struct AsicConfig {
+    /// Silence of the driving thread after which the board is switched off.
+    pub hang: Duration,
+    /// Time without work after which the board is switched off until there is some.
+    pub idle: Duration,
+    /// Temperature in °C from which on the device is reported as ailing.
+    pub warm: f32,
+    /// What is to go wrong: for tests.
+    pub faults: Option<FaultHook>,
+}
+
+impl Default for AsicConfig {
+    fn default() -> Self {
+        Self { hang: Duration::from_secs(5), idle: Duration::from_secs(30), warm: 75.0, faults: None }
+    }
+}
+
+impl fmt::Debug for AsicConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hang, idle, warm, faults } = self;
+        f.debug_struct("AsicConfig")
+            .field("hang", hang)
+            .field("idle", idle)
+            .field("warm", warm)
+            .field("faults", &faults.is_some())
+            .finish()
+    }
+}
+
+/// Says what goes wrong at a step.
+pub type FaultHook = Arc<dyn Fn(Step) -> Fault + Send + Sync>;
+
+/// Where something can go wrong in the driving thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It goes round once more.
+    Loop,
+    /// A nonce came.
+    Nonce,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The thread panics.
+    Panic,
+    /// The thread hangs for ever.
+    Hang,
+}
+
+/// One device.
+pub struct AsicBackend {
+    board: Box<dyn Board>,
+    config: AsicConfig,
+    guards: GuardList,
+}
+
+impl AsicBackend {
+    /// Sets a device up; its ports are opened when it runs.
+    pub fn new(board: Box<dyn Board>, config: AsicConfig, guards: GuardList) -> Self {
+        Self { board, config, guards }
+    }
+}
+
+impl HashBackend for AsicBackend {
+    fn info(&self) -> BackendInfo {
+        self.board.info()
+    }
+
+    fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
+        let Self { board, config, guards } = *self;
+        let info = board.info();
+        let wait = info.report_floor.map_or(1.0, |floor| floor.expected_hashes()) / info.expected.0.max(1.0);
+        let mut driver = Driver {
+            board,
+            config,
+            guards,
+            tally: Tally::new(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX / 100)),
+            work: Work::new(&port, info.depth),
+            info,
+            strikes: Strikes::default(),
+        };
+        let ended = driver.run();
+        driver.work.abandon();
+        match ended {
+            Ok(Closed) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The device and its record.
+struct Driver<'p> {
+    board: Box<dyn Board>,
+    config: AsicConfig,
+    guards: GuardList,
+    info: BackendInfo,
+    tally: Tally,
+    work: Work<'p>,
+    strikes: Strikes,
+}
+
+/// What failed.
+enum Failure {
+    Board(BoardError),
+    Chips(Stopped),
+}
+
+/// What comes next.
+enum Then {
+    Closed,
+    /// Open the board anew after a while.
+    Reopen(Duration),
+    /// The board is still open: initialise its chips again.
+    Reinitialise,
+}
+
+impl Driver<'_> {
+    fn run(&mut self) -> Result<Closed, BackendError> {
+        loop {
+            let pause = match self.open_and_work()? {
+                Then::Closed => return Ok(Closed),
+                Then::Reopen(pause) => pause,
+                Then::Reinitialise => Duration::ZERO,
+            };
+            if self.work.rest(pause).is_err() {
+                return Ok(Closed);
+            }
+        }
+    }
+
+    /// From opening the board to closing it: it is switched off when this returns.
+    fn open_and_work(&mut self) -> Result<Then, BackendError> {
+        let Opened { link, chips, keeper, clock_mhz } = match self.board.open() {
+            Ok(opened) => opened,
+            Err(error) => return self.failed(&Failure::Board(error), Duration::ZERO),
+        };
+        let events = Arc::clone(self.work.events());
+        let guard = match Guard::start(keeper, self.config.hang, &self.guards, events) {
+            Ok(guard) => guard,
+            // The program is at its end.
+            Err(BoardError::Unguarded) => return Ok(Then::Closed),
+            Err(error) => return self.failed(&Failure::Board(error), Duration::ZERO),
+        };
+        loop {
+            if let Err(error) = guard.power_up() {
+                return self.failed(&Failure::Board(error), Duration::ZERO);
+            }
+            let session = Session {
+                info: &self.info,
+                config: &self.config,
+                clock_mhz,
+                link: &*link,
+                guard: &guard,
+                chip: chips(),
+                work: &mut self.work,
+                tally: &mut self.tally,
+                ready: None,
+            };
+            let Ended { why, worked } = session.run();
+            let Err(stopped) = why else { return Ok(Then::Closed) };
+            if let Stopped::Idle = stopped {
+                drop((guard, link));
+                let there = self.work.await_unit();
+                return Ok(if there.is_err() { Then::Closed } else { Then::Reopen(Duration::ZERO) });
+            }
+            if let Stopped::Link(_) | Stopped::Trip(_) = stopped {
+                drop((guard, link));
+                return self.failed(&Failure::Chips(stopped), worked);
+            }
+            match self.failed(&Failure::Chips(stopped), worked)? {
+                Then::Reinitialise => {}
+                then => return Ok(then),
+            }
+        }
+    }
+
+    /// Says what is wrong and decides what to do about it.
+    fn failed(&mut self, failure: &Failure, worked: Duration) -> Result<Then, BackendError> {
+        let (reason, danger) = match failure {
+            Failure::Board(error) => (error.to_string(), board_danger(error)),
+            Failure::Chips(stopped) => (stopped.to_string(), stopped.danger().cloned()),
+        };
+        if failure.is_absence() {
+            self.tell(HealthState::Sick, format!("{reason}: waiting for it"));
+            return Ok(Then::Reopen(REPLUG));
+        }
+        let (state, reason, then) = match self.strikes.note(worked, danger.is_some()) {
+            Remedy::Reinitialise => (HealthState::Sick, reason, Then::Reinitialise),
+            Remedy::Reset => (HealthState::Sick, reason, Then::Reopen(Duration::ZERO)),
+            Remedy::Quarantine(pause) => {
+                let reason = format!("{reason}: switched off for {} s", pause.as_secs());
+                (HealthState::Quarantined, reason, Then::Reopen(pause))
+            }
+            Remedy::GiveUp => {
+                self.tell(HealthState::Quarantined, reason.clone());
+                return Err(match danger {
+                    Some(Danger::Hot(celsius) | Danger::RegulatorHot(celsius)) => {
+                        BackendError::Thermal(celsius)
+                    }
+                    _ => BackendError::DeviceLost(reason),
+                });
+            }
+        };
+        self.tell(state, reason);
+        Ok(then)
+    }
+
+    /// Each state and reason once.
+    fn tell(&mut self, state: HealthState, reason: String) {
+        let health = Health { state, reason: Some(reason.into()), ..Health::default() };
+        self.work.health(health);
+    }
+}
+
+impl Failure {
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Board(BoardError::Link(error)) | Self::Chips(Stopped::Link(error)) => error.is_absence(),
+            Self::Board(_) | Self::Chips(_) => false,
+        }
+    }
+}
+
+fn board_danger(error: &BoardError) -> Option<Danger> {
+    if let BoardError::Danger(danger) = error { Some(danger.clone()) } else { None }
+}

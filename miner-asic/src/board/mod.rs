@@ -1,0 +1,172 @@
+//! Boards: a chain of chips with its link and with what keeps it safe.
+
+#[cfg(test)]
+pub(crate) mod mock;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_core::backend::BackendInfo;
+
+use crate::chip::ChipProtocol;
+use crate::transport::{Link, LinkError};
+
+/// A device as a whole. Knows how to find its own ports again after it was unplugged.
+pub trait Board: Send + 'static {
+    /// What it is and how it wants its work. Constant.
+    fn info(&self) -> BackendInfo;
+
+    /// Opens its ports. Switches nothing on.
+    ///
+    /// # Errors
+    /// A port can't be opened, or the board is not what it was taken for.
+    fn open(&mut self) -> Result<Opened, BoardError>;
+}
+
+/// A board whose ports are open.
+pub struct Opened {
+    /// The link to the chips.
+    pub link: Arc<dyn Link>,
+    /// Makes the protocol of its chips, as after a reset.
+    pub chips: Box<dyn Fn() -> Box<dyn ChipProtocol> + Send>,
+    /// What keeps it safe.
+    pub keeper: Box<dyn Keeper>,
+    /// The clock that the chips are set to, in MHz.
+    pub clock_mhz: Option<f32>,
+}
+
+/// The part of a board that keeps it safe: power, reset, fan, temperature.
+///
+/// It lives on a thread of its own, apart from the one that carries work, and is made safe on every way out.
+pub trait Keeper: Send {
+    /// Makes sure that hashing is safe, then powers the chips up and takes them through a reset.
+    ///
+    /// Called again to reset them. Blocks for as long as the board needs.
+    ///
+    /// # Errors
+    /// It is not safe, or the board does not answer.
+    fn power_up(&mut self) -> Result<(), BoardError>;
+
+    /// Looks at temperature and voltages, and sets the fan.
+    fn check(&mut self) -> Checkup;
+
+    /// How often to look.
+    fn check_every(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    /// Stops the chips and takes their power away as far as the board can, whatever else fails.
+    fn make_safe(&mut self);
+}
+
+/// What a look at the board showed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkup {
+    /// What was read.
+    pub telemetry: Telemetry,
+    /// Why it must be switched off at once.
+    pub danger: Option<Danger>,
+}
+
+/// What a board measures. Unknown is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Telemetry {
+    /// The hottest temperature in °C.
+    pub celsius: Option<f32>,
+    /// Power of the chips in W.
+    pub watts: Option<f32>,
+    /// Core voltage in mV.
+    pub millivolts: Option<f32>,
+    /// Fan speed in revolutions a minute.
+    pub fan_rpm: Option<f32>,
+    /// Fan duty in percent.
+    pub fan_percent: Option<f32>,
+}
+
+/// Why a board was switched off.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Danger {
+    /// The chips are too hot.
+    #[error("too hot: {0:.0} °C")]
+    Hot(f32),
+    /// The regulator is too hot.
+    #[error("its voltage regulator is too hot: {0:.0} °C")]
+    RegulatorHot(f32),
+    /// The regulator reports a fault.
+    #[error("its voltage regulator reports {0}")]
+    Regulator(String),
+    /// What is measured can't be read, so nothing is known to be safe.
+    #[error("its sensors can't be read: {0}")]
+    Blind(String),
+}
+
+/// Why a board can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// A port.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A part of the board does not answer, or not as it should.
+    #[error("{part}: {problem}")]
+    Part {
+        /// The part.
+        part: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It is not safe to switch it on.
+    #[error(transparent)]
+    Danger(#[from] Danger),
+    /// A setting is out of bounds.
+    #[error(transparent)]
+    Bounds(#[from] BoundsError),
+    /// The guard's thread has ended.
+    #[error("the thread that guards it has ended")]
+    Unguarded,
+}
+
+/// A setting that a board refuses.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BoundsError {
+    /// Out of the documented bounds.
+    #[error("{what} of {value} {unit} is refused: {board} takes {low} to {high} {unit}")]
+    Outside {
+        /// What is set.
+        what: &'static str,
+        /// What was asked for.
+        value: f32,
+        /// Its unit.
+        unit: &'static str,
+        /// Who refuses.
+        board: &'static str,
+        /// The least.
+        low: f32,
+        /// The most.
+        high: f32,
+    },
+    /// The board can't set it at all.
+    #[error("{board} has no {what} to set")]
+    NotThere {
+        /// What would be set.
+        what: &'static str,
+        /// Who refuses.
+        board: &'static str,
+    },
+}
+
+/// What a person may set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BoardSettings {
+    /// Clock of the chips in MHz; `None`: the board's own default.
+    pub mhz: Option<f32>,
+    /// Core voltage in mV; `None`: the board's own default.
+    pub millivolts: Option<u32>,
+}
+
+/// Waits: the real clock, or a test's.
+pub type Sleep = Arc<dyn Fn(Duration) + Send + Sync>;
+
+/// Waits by the real clock.
+pub fn real_sleep() -> Sleep {
+    Arc::new(std::thread::sleep)
+}
