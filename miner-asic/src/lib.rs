@@ -8,5 +8,6 @@ pub mod board;
 pub mod chip;
 pub mod crc;
 pub mod guard;
+pub mod peripheral;
 pub mod slots;
 pub mod transport;

@@ -17,11 +17,11 @@ const BROKEN: usize = 50;
 /// Times the expected wait for a nonce after which none will come.
 const PATIENCE: u32 = 20;
 /// The least wait before a device is called silent.
-const MIN_SILENCE: Duration = Duration::from_secs(30);
+const MIN_SILENCE: Duration = Duration::from_secs(60);
 
 /// What a chip has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChipCounts {
+pub(super) struct ChipCounts {
     /// Nonces, right or wrong.
     pub nonces: u64,
     /// Those that were wrong when hashed again.
