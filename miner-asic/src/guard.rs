@@ -55,7 +55,7 @@ struct Entry {
 
 impl Guards {
     /// How long boards may take to be switched off.
-    const PATIENCE: Duration = Duration::from_secs(3);
+    const PATIENCE: Duration = Duration::from_secs(4);
 
     /// The list for backends to take part in.
     pub fn list(&self) -> GuardList {

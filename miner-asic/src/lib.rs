@@ -11,3 +11,4 @@ pub mod guard;
 pub mod peripheral;
 pub mod slots;
 pub mod transport;
+pub mod usb;

@@ -214,6 +214,10 @@ impl Driver<'_> {
             self.tell(HealthState::Sick, format!("{reason}: waiting for it"));
             return Ok(Then::Reopen(REPLUG));
         }
+        if let Failure::Board(BoardError::Unsupported { .. } | BoardError::Bounds(_)) = failure {
+            self.tell(HealthState::Quarantined, reason.clone());
+            return Err(BackendError::DeviceLost(reason));
+        }
         let (state, reason, then) = match self.strikes.note(worked, danger.is_some()) {
             Remedy::Reinitialise => (HealthState::Sick, reason, Then::Reinitialise),
             Remedy::Reset => (HealthState::Sick, reason, Then::Reopen(Duration::ZERO)),

@@ -1,7 +1,11 @@
 //! Boards: a chain of chips with its link and with what keeps it safe.
 
+pub mod bitaxe;
+pub mod bitaxe_raw;
 #[cfg(test)]
 pub(crate) mod mock;
+pub mod place;
+pub mod stick;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +14,9 @@ use miner_core::backend::BackendInfo;
 
 use crate::chip::ChipProtocol;
 use crate::transport::{Link, LinkError};
+
+/// Units that chips hold at once: the running one and two ahead of it.
+const DEPTH: u8 = 3;
 
 /// A device as a whole. Knows how to find its own ports again after it was unplugged.
 pub trait Board: Send + 'static {
@@ -120,6 +127,14 @@ pub enum BoardError {
     /// A setting is out of bounds.
     #[error(transparent)]
     Bounds(#[from] BoundsError),
+    /// It has not what lode needs to keep it safe.
+    #[error("it has no {part} that lode knows, so it is not switched on: {problem}")]
+    Unsupported {
+        /// What it lacks.
+        part: &'static str,
+        /// What was found in its place.
+        problem: String,
+    },
     /// The guard's thread has ended.
     #[error("the thread that guards it has ended")]
     Unguarded,
@@ -143,6 +158,14 @@ pub enum BoundsError {
         low: f32,
         /// The most.
         high: f32,
+    },
+    /// No source names a default.
+    #[error("{board} needs {what}= to be given: no source names a default")]
+    Needed {
+        /// What is to be set.
+        what: &'static str,
+        /// Who needs it.
+        board: &'static str,
     },
     /// The board can't set it at all.
     #[error("{board} has no {what} to set")]

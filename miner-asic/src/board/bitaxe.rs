@@ -1,0 +1,340 @@
+//! Bitaxe boards under bitaxe-raw firmware, with an EMC2101 and a TPS546: the Gamma (BM1370), and others like it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use miner_core::backend::{BackendInfo, BackendKind};
+
+use super::bitaxe_raw::bridge::Bridge;
+use super::bitaxe_raw::{Format, Request};
+use super::place::Place;
+use super::{
+    Board, BoardError, BoardSettings, BoundsError, Checkup, Danger, Keeper, Opened, Sleep, Telemetry,
+};
+use crate::chip::bm13xx::{Bm13xx, Bm13xxConfig, Chip, RESET_BAUD};
+use crate::chip::{ChipProtocol, TicketMask};
+use crate::peripheral::BusError;
+use crate::peripheral::emc2101::{self, Emc2101Error};
+use crate::peripheral::tps546::{Output, Tps546, Tps546Error};
+use crate::transport::{Link, SerialLink};
+
+/// The pin that holds the chips in reset while it is low.
+const RESET: u8 = 0;
+const I2C_HERTZ: u32 = 100_000;
+/// What the regulator needs to come up, and the chips after their reset.
+const POWER_SETTLES: Duration = Duration::from_millis(500);
+const RESET_SETTLES: Duration = Duration::from_millis(200);
+/// After a reset the temperature diode tells nothing for a while.
+const DIODE_SETTLES: Duration = Duration::from_millis(500);
+/// Temperatures in °C that are believed at all.
+const BELIEVED: std::ops::RangeInclusive<f32> = 0.0..=120.0;
+/// Temperatures in °C from which on chips, and the regulator, are switched off.
+const MAX_CHIP: f32 = 80.0;
+const MAX_REGULATOR: f32 = 105.0;
+/// No board this hot, in °C, is switched on.
+const MAX_START: f32 = 60.0;
+/// Bad readings, one after the other, that switch the board off.
+const BAD_READINGS: u8 = 3;
+/// The part of the voltage that it may be off by.
+const TOLERANCE: f32 = 0.1;
+/// Fan duty in percent of a board without power.
+const IDLE_FAN: u8 = 25;
+/// The fan's duty in percent grows with the temperature in °C between these two points.
+const FAN_LOW: (f32, f32) = (40.0, 40.0);
+const FAN_HIGH: (f32, f32) = (65.0, 100.0);
+
+/// A model of Bitaxe.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Model {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its chip.
+    pub chip: Chip,
+    /// Clock in MHz and core voltage in mV where nothing else is set; `None`: no source names them.
+    pub defaults: Option<(f32, u32)>,
+    /// Core voltages in mV that may be set.
+    pub millivolts: (u32, u32),
+}
+
+/// BM1370.
+pub const GAMMA: Model = Model {
+    name: "Bitaxe Gamma",
+    chip: Chip::Bm1370,
+    defaults: Some((525.0, 1150)),
+    millivolts: (1000, 1250),
+};
+/// BM1368, on a board with EMC2101 and TPS546.
+pub const SUPRA: Model =
+    Model { name: "Bitaxe Supra", chip: Chip::Bm1368, defaults: None, millivolts: (1000, 1250) };
+/// BM1366, on a board with EMC2101 and TPS546.
+pub const ULTRA: Model =
+    Model { name: "Bitaxe Ultra", chip: Chip::Bm1366, defaults: None, millivolts: (1000, 1250) };
+
+/// One board.
+pub struct Bitaxe {
+    model: Model,
+    key: Arc<str>,
+    /// Where the management port and the data port are.
+    place: Place,
+    chips: Bm13xxConfig,
+    volts: f32,
+}
+
+impl Bitaxe {
+    /// A board with these settings.
+    ///
+    /// # Errors
+    /// A setting is out of bounds, or needed and not given.
+    pub fn new(model: Model, key: &str, place: Place, settings: BoardSettings) -> Result<Self, BoundsError> {
+        let default = |what| BoundsError::Needed { what, board: model.name };
+        let mhz = settings.mhz.or(model.defaults.map(|(mhz, _)| mhz)).ok_or(default("freq"))?;
+        let millivolts = settings.millivolts.or(model.defaults.map(|(_, mv)| mv)).ok_or(default("mv"))?;
+        let (low, high) = model.millivolts;
+        if !(low..=high).contains(&millivolts) {
+            return Err(BoundsError::Outside {
+                what: "core voltage",
+                value: millivolts as f32,
+                unit: "mV",
+                board: model.name,
+                low: low as f32,
+                high: high as f32,
+            });
+        }
+        let chips = Bm13xxConfig {
+            chips: Some(1),
+            easiest: TicketMask::EASIEST,
+            ..Bm13xxConfig::new(model.chip, mhz.into())
+        };
+        check_clock(&chips, model.name)?;
+        Ok(Self { model, key: key.into(), place, chips, volts: millivolts as f32 / 1000.0 })
+    }
+}
+
+/// Whether chips may be clocked so.
+pub(super) fn check_clock(chips: &Bm13xxConfig, board: &'static str) -> Result<(), BoundsError> {
+    let clocks = chips.chip.clocks();
+    if clocks.contains(&chips.mhz) {
+        return Ok(());
+    }
+    Err(BoundsError::Outside {
+        what: "clock",
+        value: chips.mhz as f32,
+        unit: "MHz",
+        board,
+        low: *clocks.start() as f32,
+        high: *clocks.end() as f32,
+    })
+}
+
+impl Board for Bitaxe {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            key: Arc::clone(&self.key),
+            name: format!("{}, {}", self.model.name, self.model.chip.name()).into(),
+            kind: BackendKind::Asic,
+            granularity: self.model.chip.granularity(),
+            depth: super::DEPTH,
+            expected: self.model.chip.rate(1, self.chips.mhz),
+            counts_hashes: false,
+            report_floor: Some(self.chips.easiest.floor()),
+        }
+    }
+
+    fn open(&mut self) -> Result<Opened, BoardError> {
+        let [control, data] = self.place.ports()?;
+        let control = Arc::new(SerialLink::open(&control, RESET_BAUD)?);
+        let data = Arc::new(SerialLink::open(&data, RESET_BAUD)?);
+        Ok(self.assemble(control, data, super::real_sleep()))
+    }
+}
+
+impl Bitaxe {
+    fn assemble(&self, control: Arc<dyn Link>, data: Arc<dyn Link>, sleep: Sleep) -> Opened {
+        let chips = self.chips.clone();
+        let mhz = chips.mhz as f32;
+        let keeper = BitaxeKeeper {
+            bridge: Bridge::new(control, Format::V0),
+            data: Arc::clone(&data),
+            volts: self.volts,
+            sleep,
+            regulator: None,
+            released: None,
+            bad: 0,
+            fan: None,
+        };
+        Opened {
+            link: data,
+            chips: Box::new(move || -> Box<dyn ChipProtocol> {
+                Box::new(Bm13xx::new(chips.clone()).expect("its clock was checked"))
+            }),
+            keeper: Box::new(keeper),
+            clock_mhz: Some(mhz),
+        }
+    }
+}
+
+/// What keeps a Bitaxe safe.
+struct BitaxeKeeper {
+    bridge: Bridge,
+    data: Arc<dyn Link>,
+    volts: f32,
+    sleep: Sleep,
+    /// `Some` while it is on.
+    regulator: Option<Tps546>,
+    /// When the chips were let out of reset.
+    released: Option<Instant>,
+    bad: u8,
+    /// The duty that the fan was last set to, in percent.
+    fan: Option<u8>,
+}
+
+impl BitaxeKeeper {
+    fn start(&mut self) -> Result<(), BoardError> {
+        self.bridge.set_pin(RESET, false).map_err(|error| management(&error))?;
+        let frequency = Request::I2cFrequency(I2C_HERTZ);
+        self.bridge.ask(&frequency).map_err(|error| management(&error))?;
+        emc2101::init(&mut self.bridge).map_err(|error| fan(&error))?;
+        self.set_fan(100).map_err(|error| fan(&error))?;
+        // A diode without power behind it may read as open: only a temperature that was read counts.
+        if let Ok(celsius) = emc2101::chip_celsius(&mut self.bridge)
+            && BELIEVED.contains(&celsius)
+            && celsius > MAX_START
+        {
+            return Err(Danger::Hot(celsius).into());
+        }
+        let regulator = Tps546::init(&mut self.bridge, self.volts).map_err(|error| power(&error))?;
+        Tps546::on(&mut self.bridge).map_err(|error| power(&error))?;
+        (self.sleep)(POWER_SETTLES);
+        let output = regulator.output(&mut self.bridge).map_err(|error| power(&error))?;
+        self.judge_output(output)?;
+        self.regulator = Some(regulator);
+        // What the chips said before is not to be taken for an answer.
+        self.data.set_baud(RESET_BAUD)?;
+        self.data.discard_input()?;
+        self.bridge.set_pin(RESET, true).map_err(|error| management(&error))?;
+        (self.sleep)(RESET_SETTLES);
+        self.released = Some(Instant::now());
+        self.bad = 0;
+        Ok(())
+    }
+
+    fn judge_output(&self, output: Output) -> Result<(), Danger> {
+        if let Some(fault) = output.fault {
+            return Err(Danger::Regulator(fault.to_owned()));
+        }
+        if output.celsius >= MAX_REGULATOR {
+            return Err(Danger::RegulatorHot(output.celsius));
+        }
+        if (output.volts - self.volts).abs() > self.volts * TOLERANCE {
+            let text = format!("{:.0} mV in place of {:.0} mV", output.volts * 1e3, self.volts * 1e3);
+            return Err(Danger::Regulator(text));
+        }
+        Ok(())
+    }
+
+    fn set_fan(&mut self, percent: u8) -> Result<(), Emc2101Error> {
+        if self.fan != Some(percent) {
+            emc2101::set_fan(&mut self.bridge, percent)?;
+            self.fan = Some(percent);
+        }
+        Ok(())
+    }
+
+    /// A bad reading: the fan at its full speed, and at the third of them in a row the end.
+    fn count(&mut self, danger: Danger) -> Option<Danger> {
+        // The fan is not what decides.
+        let _ = self.set_fan(100);
+        self.bad += 1;
+        (self.bad >= BAD_READINGS).then_some(danger)
+    }
+
+    fn look(&mut self, telemetry: &mut Telemetry) -> Result<Option<Danger>, String> {
+        let celsius = emc2101::chip_celsius(&mut self.bridge);
+        telemetry.fan_rpm = emc2101::fan_rpm(&mut self.bridge).ok();
+        if let Some(regulator) = self.regulator {
+            let output = regulator.output(&mut self.bridge).map_err(|error| error.to_string())?;
+            telemetry.millivolts = Some(output.volts * 1e3);
+            telemetry.watts = Some(output.volts * output.amperes);
+            if let Err(danger) = self.judge_output(output) {
+                return Ok(Some(danger));
+            }
+        }
+        let settling = self.released.is_some_and(|released| released.elapsed() < DIODE_SETTLES);
+        if settling {
+            return Ok(None);
+        }
+        let celsius = celsius.map_err(|error| error.to_string())?;
+        if !BELIEVED.contains(&celsius) {
+            return Err(format!("{celsius} °C can't be"));
+        }
+        telemetry.celsius = Some(celsius);
+        if celsius >= MAX_CHIP {
+            return Ok(self.count(Danger::Hot(celsius)));
+        }
+        self.set_fan(fan_for(celsius)).map_err(|error| error.to_string())?;
+        self.bad = 0;
+        Ok(None)
+    }
+}
+
+impl Keeper for BitaxeKeeper {
+    fn power_up(&mut self) -> Result<(), BoardError> {
+        self.regulator = None;
+        self.fan = None;
+        self.start()
+    }
+
+    fn check(&mut self) -> Checkup {
+        let mut telemetry = Telemetry::default();
+        let danger = match self.look(&mut telemetry) {
+            Ok(danger) => danger,
+            Err(problem) => self.count(Danger::Blind(problem)),
+        };
+        telemetry.fan_percent = self.fan.map(f32::from);
+        Checkup { telemetry, danger }
+    }
+
+    fn make_safe(&mut self) {
+        let hot = self.bad > 0;
+        self.regulator = None;
+        // Each step is worth trying whatever became of the others.
+        let _ = self.bridge.set_pin(RESET, false);
+        let _ = Tps546::off(&mut self.bridge);
+        self.fan = None;
+        let _ = self.set_fan(if hot { 100 } else { IDLE_FAN });
+    }
+}
+
+/// The fan's duty in percent at a temperature in °C.
+fn fan_for(celsius: f32) -> u8 {
+    let slope = (FAN_HIGH.1 - FAN_LOW.1) / (FAN_HIGH.0 - FAN_LOW.0);
+    (FAN_LOW.1 + slope * (celsius - FAN_LOW.0)).clamp(FAN_LOW.1, FAN_HIGH.1).round() as u8
+}
+
+fn management(error: &BusError) -> BoardError {
+    BoardError::Part { part: "management port", problem: error.to_string() }
+}
+
+/// A part that is not there makes it another board than those that lode knows how to keep safe.
+fn fan(error: &Emc2101Error) -> BoardError {
+    let problem = error.to_string();
+    match error {
+        Emc2101Error::Bus(BusError::Refused(_)) | Emc2101Error::Other { .. } => {
+            BoardError::Unsupported { part: "fan controller EMC2101", problem }
+        }
+        _ => BoardError::Part { part: "fan controller", problem },
+    }
+}
+
+fn power(error: &Tps546Error) -> BoardError {
+    let problem = error.to_string();
+    match error {
+        Tps546Error::Bus(BusError::Refused(_)) | Tps546Error::Other(_) => {
+            BoardError::Unsupported { part: "voltage regulator TPS546D24A", problem }
+        }
+        _ => BoardError::Part { part: "voltage regulator", problem },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! What a serial port does not tell and can't do: which USB devices there are, and vendor requests to them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nusb::MaybeFuture;
+
+/// How long a vendor request may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The most bytes of a descriptor's text that are kept.
+const MAX_TEXT: usize = 126;
+
+/// A device on USB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsbDevice {
+    /// `idVendor`.
+    pub vendor: u16,
+    /// `idProduct`.
+    pub product_id: u16,
+    /// `bcdDevice`.
+    pub release: u16,
+    /// `iManufacturer`.
+    pub manufacturer: String,
+    /// `iProduct`.
+    pub product: String,
+    /// `iSerialNumber`.
+    pub serial: Option<String>,
+    /// The socket that it is in, like `1-2.4`.
+    pub socket: String,
+    /// Its serial ports in the order of its interfaces; none where no driver made them, or the system does not tell.
+    pub ports: Vec<PathBuf>,
+}
+
+impl UsbDevice {
+    /// What it is called in keys: its serial number where it has one, else its socket.
+    pub fn name(&self) -> String {
+        self.serial.as_ref().filter(|serial| !serial.is_empty()).unwrap_or(&self.socket).clone()
+    }
+
+    /// Whether this is the same device, plugged in again perhaps.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let strings =
+            |device: &Self| (device.vendor, device.product_id, device.product.clone(), device.name());
+        strings(self) == strings(other)
+    }
+}
+
+/// Why USB can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UsbError {
+    /// The system does not tell which devices there are.
+    #[error("USB devices can't be listed: {0}")]
+    List(String),
+    /// The device is not there any more.
+    #[error("it is not on USB any more")]
+    Gone,
+    /// A vendor request did not go through.
+    #[error("USB request refused: {0}")]
+    Request(String),
+}
+
+/// A vendor request without answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VendorRequest {
+    /// Whether it is for an interface of the device (`bmRequestType` 0x41) or for all of it (0x40).
+    pub to_interface: bool,
+    /// `bRequest`.
+    pub request: u8,
+    /// `wValue`.
+    pub value: u16,
+    /// `wIndex`.
+    pub index: u16,
+    /// The data stage.
+    pub data: Vec<u8>,
+}
+
+/// Tells which devices there are.
+pub trait Enumerate: Send + Sync {
+    /// All of them.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    fn devices(&self) -> Result<Vec<UsbDevice>, UsbError>;
+}
+
+/// Takes vendor requests to one device.
+pub trait Control: Send {
+    /// Sends one.
+    ///
+    /// # Errors
+    /// The device is gone, or the request is refused.
+    fn send(&mut self, request: &VendorRequest) -> Result<(), UsbError>;
+}
+
+/// The USB of this machine.
+///
+/// Devices are looked for by listing them: notices of changes need a udev daemon, which containers lack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usb;
+
+impl Enumerate for Usb {
+    fn devices(&self) -> Result<Vec<UsbDevice>, UsbError> {
+        let list = nusb::list_devices().wait().map_err(|error| UsbError::List(error.to_string()))?;
+        Ok(list.map(|info| describe(&info)).collect())
+    }
+}
+
+fn describe(info: &nusb::DeviceInfo) -> UsbDevice {
+    let chain: Vec<String> = info.port_chain().iter().map(u8::to_string).collect();
+    UsbDevice {
+        vendor: info.vendor_id(),
+        product_id: info.product_id(),
+        release: info.device_version(),
+        manufacturer: text(info.manufacturer_string()).unwrap_or_default(),
+        product: text(info.product_string()).unwrap_or_default(),
+        serial: text(info.serial_number()),
+        socket: format!("{}-{}", info.bus_id().trim_start_matches('0'), chain.join(".")),
+        ports: ports(info),
+    }
+}
+
+/// A descriptor's text, as it may be shown and made part of keys.
+fn text(text: Option<&str>) -> Option<String> {
+    let kept = |c: &char| !c.is_control();
+    text.map(|text| text.trim().chars().filter(kept).take(MAX_TEXT).collect())
+}
+
+/// The serial ports that the kernel made of its interfaces.
+#[cfg(target_os = "linux")]
+fn ports(info: &nusb::DeviceInfo) -> Vec<PathBuf> {
+    ports_below(info.sysfs_path())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ports(_: &nusb::DeviceInfo) -> Vec<PathBuf> {
+    Vec::new()
+}
+
+/// `<device>/<interface>/ttyUSB0` or `<device>/<interface>/tty/ttyACM0`, in the order of interfaces.
+#[cfg(any(target_os = "linux", test))]
+fn ports_below(device: &std::path::Path) -> Vec<PathBuf> {
+    let entries = |folder: &std::path::Path| -> Vec<PathBuf> {
+        let list = std::fs::read_dir(folder).into_iter().flatten();
+        let mut list: Vec<PathBuf> = list.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        list.sort();
+        list
+    };
+    let name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let interfaces =
+        entries(device).into_iter().filter(|path| name(path).is_some_and(|name| name.contains(':')));
+    let ports = interfaces.flat_map(|interface| {
+        let all = entries(&interface).into_iter().chain(entries(&interface.join("tty")));
+        all.filter_map(|path| name(&path).filter(|name| name.starts_with("tty") && name != "tty"))
+    });
+    ports.map(|name| PathBuf::from("/dev").join(name)).collect()
+}
+
+/// Vendor requests to a device of this machine, opened anew each time, so that it may be unplugged in between.
+#[derive(Clone, Debug)]
+pub struct UsbControl(pub UsbDevice);
+
+impl Control for UsbControl {
+    fn send(&mut self, request: &VendorRequest) -> Result<(), UsbError> {
+        let mut list = nusb::list_devices().wait().map_err(|error| UsbError::List(error.to_string()))?;
+        let info = list.find(|info| describe(info).is_same(&self.0)).ok_or(UsbError::Gone)?;
+        let device = info.open().wait().map_err(|error| UsbError::Request(error.to_string()))?;
+        send(&device, request)
+    }
+}
+
+/// A vendor request needs no interface to be claimed: the kernel's serial driver stays where it is.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn send(device: &nusb::Device, request: &VendorRequest) -> Result<(), UsbError> {
+    use nusb::transfer::{ControlOut, ControlType, Recipient};
+    let out = ControlOut {
+        control_type: ControlType::Vendor,
+        recipient: if request.to_interface { Recipient::Interface } else { Recipient::Device },
+        request: request.request,
+        value: request.value,
+        index: request.index,
+        data: &request.data,
+    };
+    device.control_out(out, PATIENCE).wait().map_err(|error| UsbError::Request(error.to_string()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn send(_: &nusb::Device, _: &VendorRequest) -> Result<(), UsbError> {
+    let _ = PATIENCE;
+    Err(UsbError::Request("this system lets no requests past its serial driver".to_owned()))
+}
+
+#[cfg(test)]
+pub(crate) mod mock {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// USB as the test has it.
+    pub(crate) struct MockUsb(Mutex<Vec<UsbDevice>>);
+
+    impl MockUsb {
+        pub(crate) fn new(devices: impl IntoIterator<Item = UsbDevice>) -> Self {
+            Self(Mutex::new(devices.into_iter().collect()))
+        }
+
+        pub(crate) fn set(&self, devices: impl IntoIterator<Item = UsbDevice>) {
+            *self.0.lock().unwrap() = devices.into_iter().collect();
+        }
+    }
+
+    impl Enumerate for MockUsb {
+        fn devices(&self) -> Result<Vec<UsbDevice>, UsbError> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+    }
+
+    /// Notes requests.
+    #[derive(Clone, Default)]
+    pub(crate) struct MockControl(pub(crate) Arc<Mutex<Vec<VendorRequest>>>);
+
+    impl Control for MockControl {
+        fn send(&mut self, request: &VendorRequest) -> Result<(), UsbError> {
+            self.0.lock().unwrap().push(request.clone());
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_below_their_interfaces_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path();
+        for path in ["1-2:1.2/tty/ttyACM1", "1-2:1.0/tty/ttyACM0", "1-2:1.1/net", "1-2:1.3/ttyUSB4", "power"]
+        {
+            std::fs::create_dir_all(device.join(path)).unwrap();
+        }
+        let ports = ports_below(device);
+        assert_eq!(ports, ["/dev/ttyACM0", "/dev/ttyACM1", "/dev/ttyUSB4"].map(PathBuf::from));
+        assert!(ports_below(&device.join("nothing")).is_empty());
+    }
+
+    #[test]
+    fn texts_of_devices_are_bounded_and_clean() {
+        assert_eq!(text(Some(" Bit\u{1b}axe\n")).unwrap(), "Bitaxe");
+        assert_eq!(text(Some(&"x".repeat(1000))).unwrap().len(), MAX_TEXT);
+    }
+}
