@@ -98,6 +98,9 @@ pub struct MineArgs {
     /// What to mine with besides.
     #[command(flatten)]
     pub gpu: GpuFlags,
+    /// And what else.
+    #[command(flatten)]
+    pub asic: AsicFlags,
     /// Stop after N accepted shares
     #[arg(long, value_name = "N", help_heading = "Limits", allow_negative_numbers = true)]
     pub shares: Option<String>,
@@ -196,6 +199,20 @@ pub struct GpuFlags {
     /// The intensity of older miners: d, or a number; it is translated, and said
     #[arg(short = 'I', long, value_name = "N", allow_hyphen_values = true, conflicts_with = "gpu_intensity")]
     pub intensity: Option<String>,
+}
+
+/// Flags about USB ASICs.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "USB ASICs")]
+pub struct AsicFlags {
+    /// all takes every USB ASIC that is surely one by what it calls itself; none takes only those that --device names
+    /// [default: none, as no driver has been run on hardware yet]
+    #[arg(long, value_name = "ASICS")]
+    pub asic: Option<String>,
+    /// Take this USB ASIC: its driver and its port, or its serial number, as `lode devices` lists them, and how to run
+    /// it, like bitaxe-gamma:SERIAL@freq=500,mv=1130; repeatable
+    #[arg(long, value_name = "DRIVER:PORT[@freq=MHZ,mv=MV]")]
+    pub device: Vec<String>,
 }
 
 /// Flags about reports.

@@ -6,6 +6,7 @@ use miner_core::cpu::{KernelRates, allowed_cpus};
 use miner_core::types::HashRate;
 use serde::Serialize;
 
+use crate::asic::{self, FoundAsic};
 use crate::cpu::{CpuSetup, SetupError};
 use crate::gpu::{self, FoundGpu};
 use crate::machine;
@@ -68,6 +69,10 @@ pub struct Devices {
     pub gpus: Vec<FoundGpu>,
     /// Why there are no GPUs, where there are none.
     pub no_gpu: Option<String>,
+    /// The USB ASICs, and what may be one.
+    pub asics: Vec<FoundAsic>,
+    /// Why there are no USB ASICs, where there are none.
+    pub no_asic: Option<String>,
 }
 
 impl Devices {
@@ -89,7 +94,11 @@ impl Devices {
             Ok(gpus) => (gpus, None),
             Err(problem) => (Vec::new(), Some(problem.to_string())),
         };
-        Self { devices: vec![cpu], gpus, no_gpu }
+        let (asics, no_asic) = match asic::list() {
+            Ok(asics) => (asics, None),
+            Err(problem) => (Vec::new(), Some(problem.to_string())),
+        };
+        Self { devices: vec![cpu], gpus, no_gpu, asics, no_asic }
     }
 }
 
@@ -164,6 +173,19 @@ impl fmt::Display for Devices {
         if let Some(why) = &self.no_gpu {
             writeln!(f, "gpu      none: {why}")?;
         }
-        writeln!(f, "USB ASICs: this version of lode has no backend for them yet")
+        for asic in &self.asics {
+            let FoundAsic { key, name, usb_id, ports, usable, note } = asic;
+            let ports = if ports.is_empty() { "no port".to_owned() } else { ports.join(", ") };
+            writeln!(f, "{:8} {name}, {usb_id}, {ports}", key.as_deref().unwrap_or("asic?"))?;
+            match (note, key) {
+                (Some(note), _) => writeln!(f, "         not used: {note}")?,
+                (None, Some(key)) if *usable => writeln!(f, "         --asic all, or --device {key}")?,
+                (None, _) => {}
+            }
+        }
+        match &self.no_asic {
+            Some(why) => writeln!(f, "asic     none: {why}"),
+            None => Ok(()),
+        }
     }
 }

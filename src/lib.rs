@@ -1,5 +1,6 @@
 //! lode: the wiring between pools, the scheduler, backends and reporters. It decides nothing about mining.
 
+pub mod asic;
 pub mod backends;
 pub mod bench;
 pub mod bus;

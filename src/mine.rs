@@ -7,6 +7,7 @@ use std::time::Duration;
 use miner_core::backend::HashBackend;
 use tokio::sync::mpsc;
 
+use crate::asic::{self, AsicBackends, AsicProblem, GuardList, Guards};
 use crate::bus::Bus;
 use crate::cpu::{CpuSetup, SetupError as CpuSetupError};
 use crate::driver::{Arrivals, Driver, End};
@@ -37,6 +38,9 @@ pub enum MineError {
     /// The GPUs asked for cannot be used, and there is no other device.
     #[error(transparent)]
     Gpu(#[from] GpuProblem),
+    /// The ASICs asked for cannot be used.
+    #[error(transparent)]
+    Asic(#[from] AsicProblem),
     /// The practice pool cannot start.
     #[error("the practice pool cannot start")]
     Practice(#[from] practice_pool::PoolError),
@@ -63,14 +67,16 @@ pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
         .build()
         .map_err(|source| MineError::Os { context: "cannot start the I/O runtime", source })?;
     let bounded = settings.limits.is_bounded();
-    let end = runtime.block_on(mine(settings))?;
+    // Dropped on every way out, a panic included: boards are safe before the process is gone.
+    let guards = Guards::default();
+    let end = runtime.block_on(mine(settings, &guards.list()))?;
     // A task that waits for a dead network must not hold up the end.
     runtime.shutdown_background();
     Ok(exit(&end, bounded))
 }
 
-async fn mine(settings: MineSettings) -> Result<End, MineError> {
-    let devices = devices(&settings)?;
+async fn mine(settings: MineSettings, guards: &GuardList) -> Result<End, MineError> {
+    let devices = devices(&settings, guards)?;
     let bus = Bus::default();
     let reporters = report::start(&settings.report, &bus)?;
     let practice = settings.pools.is_empty();
@@ -80,7 +86,8 @@ async fn mine(settings: MineSettings) -> Result<End, MineError> {
         pools: pools.iter().map(facts).collect(),
         practice,
     })));
-    let stop = signals().map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
+    let stop = signals(guards.clone())
+        .map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
     let pools = Pools::start(pools, &bus)?;
     let (arrivals, preparing) = prepare(devices)
         .map_err(|source| MineError::Os { context: "cannot start a thread for the devices", source })?;
@@ -99,34 +106,47 @@ async fn mine(settings: MineSettings) -> Result<End, MineError> {
 
 /// The devices to mine with.
 struct Devices {
+    asics: Vec<Box<dyn HashBackend>>,
     gpus: Vec<Box<dyn HashBackend>>,
     cpu: Option<CpuSetup>,
 }
 
-/// Finds them. What was asked for and can't be had is only said, as long as there is another.
-fn devices(settings: &MineSettings) -> Result<Devices, MineError> {
+/// Finds them. What was asked for and can't be had is only said, as long as there is another; a mistake in naming it
+/// ends the start.
+fn devices(settings: &MineSettings, guards: &GuardList) -> Result<Devices, MineError> {
+    let AsicBackends { list: asics, problems: asic_problems } = asic::backends(&settings.asic, guards);
+    if let Some(mistake) = asic_problems.iter().find(|problem| problem.explain().exit == Exit::Usage) {
+        return Err(mistake.clone().into());
+    }
     let GpuBackends { list: gpus, cards, problems } = gpu::backends(&settings.gpu);
     let cpu = match settings.cpu.threads {
         Some(0) => None,
         _ => Some(CpuSetup::new(&settings.cpu, cards)?),
     };
-    if cpu.is_none() && gpus.is_empty() {
-        return Err(problems.into_iter().next().map_or(MineError::NoDevice, MineError::Gpu));
+    if cpu.is_none() && gpus.is_empty() && asics.is_empty() {
+        let asic = asic_problems.into_iter().next().map(MineError::Asic);
+        let gpu = problems.into_iter().next().map(MineError::Gpu);
+        return Err(asic.or(gpu).unwrap_or(MineError::NoDevice));
     }
-    for problem in problems {
-        let Explanation { what, advice, .. } = problem.explain();
+    let explained = problems.iter().map(Explain::explain).chain(asic_problems.iter().map(Explain::explain));
+    for Explanation { what, advice, .. } in explained {
         tracing::warn!("{what}: {}", advice.unwrap_or_default());
     }
-    Ok(Devices { gpus, cpu })
+    Ok(Devices { asics, gpus, cpu })
 }
 
 /// Makes them ready beside everything else: kernels may have to be measured while pools are connected to.
 fn prepare(devices: Devices) -> std::io::Result<(Arrivals, JoinHandle<Result<(), CpuSetupError>>)> {
     let (sender, arrivals) = mpsc::channel::<Box<dyn HashBackend>>(1);
     let preparing = std::thread::Builder::new().name("prepare".to_owned()).spawn(move || {
+        let no_asics = devices.asics.is_empty();
+        for device in devices.asics {
+            // Mining may have ended meanwhile.
+            let _ = sender.blocking_send(device);
+        }
         // Kernels are measured while no GPU works: its driver keeps a CPU busy.
         let cpu = devices.cpu.map(|cpu| cpu.backend()).transpose();
-        if let (Err(error), false) = (&cpu, devices.gpus.is_empty()) {
+        if let (Err(error), false) = (&cpu, devices.gpus.is_empty() && no_asics) {
             let Explanation { what, advice, .. } = error.explain();
             tracing::error!("the CPU does not mine: {what}: {}", advice.unwrap_or_default());
         }
@@ -158,7 +178,7 @@ fn exit(end: &End, bounded: bool) -> Exit {
 }
 
 /// Reasons to stop, as signals bring them. The second one ends the process if the end takes long.
-fn signals() -> std::io::Result<mpsc::Receiver<EndReason>> {
+fn signals(guards: GuardList) -> std::io::Result<mpsc::Receiver<EndReason>> {
     let mut signals = Signals::new()?;
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
@@ -169,8 +189,10 @@ fn signals() -> std::io::Result<mpsc::Receiver<EndReason>> {
                 reason = EndReason::Interrupted;
             }
             if count == 1 {
-                std::thread::spawn(|| {
+                let guards = guards.clone();
+                std::thread::spawn(move || {
                     std::thread::sleep(HURRY);
+                    guards.make_all_safe(HURRY);
                     std::process::exit(Exit::Interrupted as i32);
                 });
             }

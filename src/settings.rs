@@ -17,6 +17,8 @@ pub struct MineSettings {
     pub cpu: CpuSettings,
     /// The GPU backends.
     pub gpu: GpuSettings,
+    /// The USB ASIC backends.
+    pub asic: AsicSettings,
     /// When to stop by itself.
     pub limits: RunLimits,
     /// What is reported, and how.
@@ -150,6 +152,28 @@ pub enum GpuIntensity {
     Max,
     /// Work of this length at once.
     Target(Duration),
+}
+
+/// The USB ASIC backends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AsicSettings {
+    /// Whether to take all that surely are ASICs.
+    pub all: bool,
+    /// Those that are named.
+    pub picks: Vec<AsicPick>,
+}
+
+/// A USB ASIC that is named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AsicPick {
+    /// Its driver's name, not checked.
+    pub driver: String,
+    /// Its ports, with commas between, or its serial number.
+    pub place: String,
+    /// Its clock in MHz.
+    pub mhz: Option<f32>,
+    /// Its core voltage in mV.
+    pub millivolts: Option<u32>,
 }
 
 /// When to stop by itself.

@@ -100,6 +100,12 @@ fn bad_flags_are_refused_with_what_where_and_what_would_be_right() {
         (&["--gpu", "3-1"], &["--gpu is `3-1`", "0,2-3"]),
         (&["--gpu", "0,"], &["--gpu is `0,`", "lode devices"]),
         (&["--gpu-intensity", "900"], &["--gpu-intensity is `900`", "1 to 100 milliseconds"]),
+        (&["--asic", "some"], &["--asic is `some`", "all or none"]),
+        (&["--device", "icarus"], &["--device is `icarus`", "icarus:/dev/ttyUSB0"]),
+        (&["--device", "icarus:"], &["--device is `icarus:`", "icarus:/dev/ttyUSB0"]),
+        (&["--device", "a:b@watts=3"], &["`watts=3` is no setting", "freq=MHZ"]),
+        (&["--device", "a:b@freq=NaN"], &["not a clock", "like 500"]),
+        (&["--device", "a:b@mv=1e9"], &["--device is", "whole number"]),
         (&["-I", "extreme"], &["is `extreme`", "-10 to 31"]),
         (&["--cpu-priority", "6"], &["--cpu-priority is `6`", "from 0 to 5"]),
         (&["--cpu-limit", "0"], &["--cpu-limit is `0`", "from 1% to 100%"]),
@@ -215,7 +221,13 @@ fn bad_files_are_refused_with_line_column_and_caret() {
         ),
         ("[cpus]\n", &["unknown part `cpus`", ":1:2", "did you mean `cpu`?"]),
         ("threads = 3\n", &["unknown part `threads`", "it belongs below [cpu]"]),
-        ("[asic]\nclock = 9\n", &["unknown part `asic`", "the parts of the file are"]),
+        ("[asic]\nclock = 9\n", &["unknown key `clock` in [asic]", "takes devices"]),
+        ("[fpga]\nclock = 9\n", &["unknown part `fpga`", "the parts of the file are"]),
+        (
+            "[[device]]\nkey = \"icarus:x\"\ntemp_target = 60\n",
+            &["`temp_target` is `60`: no setting of an ASIC"],
+        ),
+        ("[[device]]\nclock = 9\n", &["unknown key `clock` in [[device]]", "takes key, enabled"]),
         ("[gpu]\nintensity = 900\n", &["`intensity` is `900`", "1 to 100 milliseconds"]),
         (
             "[gpu]\ntemp_target = 200\n",
@@ -226,7 +238,7 @@ fn bad_files_are_refused_with_line_column_and_caret() {
         ("[[device]]\nenabled = false\n", &["a device has no `key`", ":1:", "key = \"gpu:"]),
         (
             "[[device]]\nkey = \"0\"\nfreq = 500\n",
-            &["unknown key `freq` in [[device]]", "takes key, enabled"],
+            &["`freq` is `500`: no setting of a GPU", ":3:8", "other devices"],
         ),
         ("[[device]]\nkey = \"0-3\"\n", &["`key` is `0-3`", "the key of one GPU", ":2:7"]),
         ("[[device]]\nkey = \"cpu\"\n", &["`key` is `cpu`", "the key of one GPU"]),
@@ -460,7 +472,8 @@ fn the_example_is_complete_and_in_force() {
         "color",
     ];
     let gpu = ["devices", "intensity", "allow_cpu", "temp_target", "temp_cutoff", "key", "enabled"];
-    for key in keys.iter().chain(&more).chain(&gpu) {
+    let asic = ["key", "freq", "mv"];
+    for key in keys.iter().chain(&more).chain(&gpu).chain(&asic) {
         let stands = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = "));
         assert!(example.stdout.lines().any(stands), "the example lacks {key}");
     }

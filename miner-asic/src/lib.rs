@@ -7,6 +7,8 @@ pub mod backend;
 pub mod board;
 pub mod chip;
 pub mod crc;
+pub mod discover;
+pub mod drivers;
 pub mod guard;
 pub mod peripheral;
 pub mod slots;

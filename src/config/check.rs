@@ -21,15 +21,17 @@ pub fn print(facts: &[Fact]) -> String {
     }
     let mut devices: Vec<usize> =
         facts.iter().filter(|fact| fact.section == Section::Device).map(|f| f.pool).collect();
+    devices.sort_unstable();
     devices.dedup();
     for (title, section) in [
         ("[cpu]", Section::Cpu),
         ("[gpu]", Section::Gpu),
+        ("[asic]", Section::Asic),
         ("[report]", Section::Report),
         ("# this run", Section::Run),
     ] {
         part(&mut text, title, facts.iter().filter(|fact| fact.section == section));
-        for device in devices.iter().filter(|_| section == Section::Gpu) {
+        for device in devices.iter().filter(|_| section == Section::Asic) {
             let of_device =
                 facts.iter().filter(|fact| fact.section == Section::Device && fact.pool == *device);
             part(&mut text, &format!("[[device]] # {device}"), of_device);

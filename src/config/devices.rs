@@ -1,10 +1,13 @@
-//! `[[device]]`: what one device does otherwise than the others of its kind.
+//! `[[device]]`: what one GPU does otherwise than the others, or an ASIC (see [`asics`](super::asics)).
 
 use super::error::{ConfigError, Notice};
 use super::file::{ConfigFile, Entries};
 use super::layers::Layers;
 use super::origin::Origin;
-use super::setting::{DEVICE_CUTOFF, DEVICE_ENABLED, DEVICE_INTENSITY, DEVICE_KEY, DEVICE_TARGET, Setting};
+use super::setting::{
+    DEVICE_CUTOFF, DEVICE_ENABLED, DEVICE_FREQ, DEVICE_INTENSITY, DEVICE_KEY, DEVICE_MV, DEVICE_TARGET,
+    Setting,
+};
 use super::value::{self, ValueError};
 use crate::settings::{GpuDevice, GpuIntensity, GpuPick, HeatSettings};
 
@@ -36,6 +39,26 @@ impl AllGpus {
     }
 }
 
+/// Whether a key is one of `asic:DRIVER:PLACE`, `DRIVER:PLACE`: what has a colon and is no key of a GPU.
+pub(super) fn is_asic(key: &str) -> bool {
+    key.contains(':') && !key.trim().starts_with("gpu:")
+}
+
+/// Refuses keys of a table that its kind of device does not have.
+pub(super) fn refuse(
+    layers: &mut Layers<'_>,
+    entries: &Entries,
+    settings: &[&'static Setting],
+    kind: &'static str,
+) {
+    for setting in settings {
+        if let Some(entry) = entries.get(setting.name) {
+            let at = Origin::File(entry.spot.clone());
+            layers.reject(setting, &entry.text, ValueError::OtherKind(kind), at);
+        }
+    }
+}
+
 /// The tables of GPUs, in order: the first that fits a GPU is its own.
 pub(super) fn gpu_devices(layers: &mut Layers<'_>, file: &ConfigFile, all: &AllGpus) -> Vec<GpuDevice> {
     let given = file.devices.len();
@@ -50,7 +73,11 @@ pub(super) fn gpu_devices(layers: &mut Layers<'_>, file: &ConfigFile, all: &AllG
             layers.errors.push(ConfigError::NoDeviceKey { at: header.clone() });
             continue;
         };
+        if is_asic(&entry.text) {
+            continue;
+        }
         let at = Origin::File(entry.spot.clone());
+        refuse(layers, entries, &[&DEVICE_FREQ, &DEVICE_MV], "a GPU");
         let Some((pick, _)) = layers.pick(&DEVICE_KEY, None, Some(entries), gpu_key) else { continue };
         if devices.iter().any(|other| other.pick == pick) {
             layers.reject(&DEVICE_KEY, &entry.text, ValueError::Twice, at);
@@ -62,11 +89,10 @@ pub(super) fn gpu_devices(layers: &mut Layers<'_>, file: &ConfigFile, all: &AllG
     devices
 }
 
-/// A device key as `--gpu` takes it, for one GPU. Other kinds of device have no tables yet.
+/// A device key as `--gpu` takes it, for one GPU.
 fn gpu_key(text: &str) -> Result<GpuPick, ValueError> {
-    let other = text == "cpu" || text.starts_with("asic:");
     match value::gpu_picks(text.trim())?.as_slice() {
-        [pick] if !other => Ok(pick.clone()),
+        [pick] if text != "cpu" => Ok(pick.clone()),
         _ => Err(ValueError::DeviceKey),
     }
 }

@@ -40,6 +40,8 @@ pub struct ConfigFile {
     pub cpu: Entries,
     /// `[gpu]`.
     pub gpu: Entries,
+    /// `[asic]`.
+    pub asic: Entries,
     /// Each `[[device]]` with the place of its header.
     pub devices: Vec<(Entries, Option<Spot>)>,
     /// `[report]`.
@@ -99,7 +101,7 @@ impl Reader {
     }
 
     fn root(&mut self, root: &DeTable<'_>) -> ConfigFile {
-        const PARTS: [&str; 5] = ["pool", "cpu", "gpu", "device", "report"];
+        const PARTS: [&str; 6] = ["pool", "cpu", "gpu", "asic", "device", "report"];
         let mut config = ConfigFile::default();
         for (key, value) in root {
             match key.get_ref().as_ref() {
@@ -113,10 +115,19 @@ impl Reader {
                 }
                 "cpu" => config.cpu = self.table("[cpu]", Section::Cpu, value),
                 "gpu" => config.gpu = self.table("[gpu]", Section::Gpu, value),
+                "asic" => config.asic = self.table("[asic]", Section::Asic, value),
                 "report" => config.report = self.table("[report]", Section::Report, value),
                 other => {
                     let at = self.spot(key.span());
-                    let mut homes = [Section::Pool, Section::Cpu, Section::Gpu, Section::Report].into_iter();
+                    let mut homes = [
+                        Section::Pool,
+                        Section::Cpu,
+                        Section::Gpu,
+                        Section::Asic,
+                        Section::Device,
+                        Section::Report,
+                    ]
+                    .into_iter();
                     let home = homes.find(|section| keys_of(*section).any(|key| key == other));
                     let (near, known) = (nearest(other, PARTS), PARTS.to_vec());
                     self.errors.push(ConfigError::UnknownKey {

@@ -1,5 +1,6 @@
 //! From flags, environment, file and defaults to [`crate::settings`]: merged, checked, and each with its origin.
 
+mod asics;
 mod check;
 mod devices;
 mod env;

@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use super::asics::asics;
 use super::devices::{AllGpus, General, gpu_devices};
 use super::env::Surroundings;
 use super::error::{ConfigError, Notice};
@@ -52,6 +53,7 @@ pub fn mine(args: &MineArgs, around: &Surroundings) -> Result<Resolved<MineSetti
         pools: pools(&mut layers, &args.pool, &file),
         cpu: cpu(&mut layers, &args.cpu, &file.cpu),
         gpu: gpu(&mut layers, &args.gpu, &file),
+        asic: asics(&mut layers, &args.asic, &file),
         limits: limits(&mut layers, args),
         report: report(&mut layers, &args.report, &file.report),
     };

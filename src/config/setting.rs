@@ -9,6 +9,8 @@ pub enum Section {
     Cpu,
     /// `[gpu]`.
     Gpu,
+    /// `[asic]`.
+    Asic,
     /// `[[device]]`.
     Device,
     /// `[report]`.
@@ -88,11 +90,15 @@ settings! {
     GPU_INTENSITY:      Gpu    "intensity"          "--gpu-intensity"      "LODE_GPU_INTENSITY"      "normal" Open
     GPU_TARGET:         Gpu    "temp_target"        "--gpu-temp-target"    "LODE_GPU_TEMP_TARGET"    "80"    Open
     GPU_CUTOFF:         Gpu    "temp_cutoff"        "--gpu-temp-cutoff"    "LODE_GPU_TEMP_CUTOFF"    "90"    Open
+    ASIC:               Asic   "devices"            "--asic"               "LODE_ASIC"               "none"  Open
+    DEVICE:             Run    "device"             "--device"             "LODE_DEVICE"             ""      Open
     DEVICE_KEY:         Device "key"                ""                     ""                        ""      Open
     DEVICE_ENABLED:     Device "enabled"            ""                     ""                        "true"  Open
     DEVICE_INTENSITY:   Device "intensity"          ""                     ""                        ""      Open
     DEVICE_TARGET:      Device "temp_target"        ""                     ""                        ""      Open
     DEVICE_CUTOFF:      Device "temp_cutoff"        ""                     ""                        ""      Open
+    DEVICE_FREQ:        Device "freq"               ""                     ""                        ""      Open
+    DEVICE_MV:          Device "mv"                 ""                     ""                        ""      Open
     OUTPUT:             Report "output"             "--output"             "LODE_OUTPUT"             "text"  Open
     INTERVAL:           Report "interval"           "--report-interval"    "LODE_REPORT_INTERVAL"    "10s"   Open
     LOG_FILE:           Report "log_file"           "--log-file"           "LODE_LOG_FILE"           ""      Open

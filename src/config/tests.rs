@@ -11,7 +11,8 @@ use super::*;
 use crate::cli::{Cli, Command, MineArgs, with_command};
 use crate::explain::Explain;
 use crate::settings::{
-    GpuChoice, GpuDevice, GpuIntensity, GpuPick, HeatSettings, MineSettings, OutputFormat,
+    AsicPick, AsicSettings, GpuChoice, GpuDevice, GpuIntensity, GpuPick, HeatSettings, MineSettings,
+    OutputFormat,
 };
 
 type Vars = &'static [(&'static str, &'static str)];
@@ -68,10 +69,11 @@ fn nothing_given_is_practice_with_all_cpus() {
 
 #[test]
 fn flags_become_typed_settings() {
-    let MineSettings { pools, cpu, gpu, limits, report } = settings(
+    let MineSettings { pools, cpu, gpu, asic, limits, report } = settings(
         "-o stratum+ssl://al:p%40ss@[2001:db8::1]:443 -t 0 --cpu-affinity 0x5 --cpu-priority 3 --cpu-limit 25% --isa -avx512 \
          --shares 7 --time-limit 1h30m --retry-pause 5 --proxy socks5://u:p@127.0.0.1:9050 --output json -vv \
-         --gpu 0,2-3,Arc --gpu-allow-cpu --gpu-intensity 5ms --gpu-temp-target 70 --gpu-temp-cutoff 85C --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3",
+         --gpu 0,2-3,Arc --gpu-allow-cpu --gpu-intensity 5ms --gpu-temp-target 70 --gpu-temp-cutoff 85C --allow-reconnect c.example --allow-reconnect [::1]:9 --suggest-difficulty 1e-3 \
+         --asic all --device icarus:/dev/ttyUSB0 --device asic:bitaxe-gamma:B1@freq=500,mv=1130",
         &[],
     );
     let pool = &pools[0];
@@ -90,6 +92,15 @@ fn flags_become_typed_settings() {
     assert_eq!(gpu.intensity, GpuIntensity::Target(Duration::from_millis(5)));
     assert!(gpu.allow_cpu);
     assert_eq!(gpu.heat, HeatSettings { target: 70, cutoff: 85 });
+    let pick = |driver: &str, place: &str, mhz, millivolts| {
+        let (driver, place) = (driver.to_owned(), place.to_owned());
+        AsicPick { driver, place, mhz, millivolts }
+    };
+    let gamma = pick("bitaxe-gamma", "B1", Some(500.0), Some(1130));
+    assert_eq!(
+        asic,
+        AsicSettings { all: true, picks: vec![pick("icarus", "/dev/ttyUSB0", None, None), gamma] }
+    );
     assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
     assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));
 }
@@ -145,6 +156,40 @@ fn a_table_of_one_device_beats_the_file_and_flags_and_variables_beat_the_table()
             "LODE_GPU_TEMP_CUTOFF holds for all devices: `temp_cutoff` of [[device]] 2 is not heeded",
         ]
     );
+}
+
+#[test]
+fn asics_are_named_in_the_file_or_in_a_variable_and_both_are_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lode.toml");
+    let resolved = |text: &str, vars: &[(&str, &str)]| {
+        std::fs::write(&path, text).expect("written");
+        let mut vars = vars.to_vec();
+        vars.push(("LODE_CONFIG", path.to_str().expect("UTF-8")));
+        mine(&args("mine"), &around(&vars, false)).map(|resolved| resolved.settings.asic)
+    };
+    let file = "[asic]\ndevices = \"all\"\n[[device]]\nkey = \"bitaxe-gamma:B1\"\nfreq = 500\nmv = 1130\n";
+    let asic = resolved(file, &[]).expect("good");
+    assert!(asic.all);
+    assert_eq!((asic.picks[0].mhz, asic.picks[0].millivolts), (Some(500.0), Some(1130)));
+    let asic = resolved(file, &[("LODE_DEVICE", "icarus:COM3 erupter:/dev/ttyUSB1"), ("LODE_ASIC", "none")]);
+    let asic = asic.expect("good");
+    let places: Vec<&str> = asic.picks.iter().map(|pick| pick.place.as_str()).collect();
+    assert_eq!((asic.all, places), (false, vec!["COM3", "/dev/ttyUSB1"]));
+    for (text, what) in [
+        ("[[device]]\nfreq = 500\n", "a device has no `key`"),
+        ("[[device]]\nkey = \"icarus\"\n", "`key` is `icarus`: not a device"),
+        ("[[device]]\nkey = \"icarus:x\"\nmv = -1\n", "`mv` is `-1`: not a whole number from 1 to 20000"),
+        ("[[device]]\nkey = \"icarus:x\"\nfreq = \"fast\"\n", "`freq` is `fast`: not a clock in MHz"),
+        (
+            "[[device]]\nkey = \"icarus:x@watts=3\"\n",
+            "`key` is `icarus:x@watts=3`: `watts=3` is no setting of a device",
+        ),
+        ("[asic]\ndevices = \"some\"\n", "`devices` is `some`: not a choice of ASICs"),
+    ] {
+        let errors = resolved(text, &[]).expect_err("bad");
+        assert_eq!(errors[0].to_string(), what);
+    }
 }
 
 #[test]

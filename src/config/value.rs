@@ -10,7 +10,7 @@ use stratum::Secret;
 use stratum::url::{PoolAddress, ProxyUrl, UrlError, host_and_port};
 use stratum::v1::{Login, LoginError};
 
-use crate::settings::{GpuChoice, GpuIntensity, GpuPick, OutputFormat};
+use crate::settings::{AsicPick, GpuChoice, GpuIntensity, GpuPick, OutputFormat};
 
 /// Most CPU threads: more than any machine has.
 pub(super) const MAX_THREADS: u64 = 1024;
@@ -18,6 +18,10 @@ pub(super) const MAX_THREADS: u64 = 1024;
 pub(super) const MAX_CPU: u64 = 1023;
 /// The highest number of a GPU.
 const MAX_GPU: u64 = 255;
+/// The longest text that names a device.
+const MAX_DEVICE: usize = 512;
+/// More than any device's core voltage.
+const MAX_MILLIVOLTS: u64 = 20_000;
 /// Most GPUs in a choice.
 const MAX_GPUS: usize = 256;
 
@@ -72,14 +76,29 @@ pub enum ValueError {
         max: u8,
     },
     /// No device that a table can be for.
-    #[error("not the key of one GPU")]
+    #[error("not the key of one GPU or ASIC")]
     DeviceKey,
+    /// Not for this kind of device.
+    #[error("no setting of {0}")]
+    OtherKind(&'static str),
     /// Given before.
     #[error("given twice")]
     Twice,
     /// No intensity.
     #[error("not an intensity")]
     Intensity,
+    /// No choice of ASICs.
+    #[error("not a choice of ASICs")]
+    Asics,
+    /// No device.
+    #[error("not a device")]
+    Device,
+    /// No setting of a device.
+    #[error("`{}` is no setting of a device", super::shown(.0))]
+    DeviceSetting(String),
+    /// No clock.
+    #[error("not a clock in MHz")]
+    Megahertz,
     /// A choice of kernels that this machine cannot make.
     #[error(transparent)]
     Isa(#[from] IsaError),
@@ -280,6 +299,47 @@ fn celsius(text: &str, min: u8, max: u8) -> Result<u8, ValueError> {
     let number = text.trim().trim_end_matches(['C', 'c']).trim_end_matches('°').trim_end();
     let celsius = whole(number, min.into(), max.into()).map_err(|_| ValueError::Celsius { min, max })?;
     Ok(celsius as u8)
+}
+
+/// `all` or `none`.
+pub(super) fn asics(text: &str) -> Result<bool, ValueError> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "all" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(ValueError::Asics),
+    }
+}
+
+/// `DRIVER:PORT`, `DRIVER:SERIAL`, either with `@freq=MHZ,mv=MILLIVOLTS` behind it.
+pub(super) fn device(text: &str) -> Result<AsicPick, ValueError> {
+    let text = text.trim();
+    let (key, settings) = text.rsplit_once('@').unwrap_or((text, ""));
+    let key = key.strip_prefix("asic:").unwrap_or(key);
+    let (driver, place) = key.split_once(':').ok_or(ValueError::Device)?;
+    if driver.is_empty() || place.is_empty() || text.len() > MAX_DEVICE {
+        return Err(ValueError::Device);
+    }
+    let (driver, place) = (driver.to_ascii_lowercase(), place.to_owned());
+    let mut pick = AsicPick { driver, place, mhz: None, millivolts: None };
+    for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+        match setting.split_once('=') {
+            Some(("freq", value)) => pick.mhz = Some(megahertz(value)?),
+            Some(("mv", value)) => pick.millivolts = Some(millivolts(value)?),
+            _ => return Err(ValueError::DeviceSetting(setting.to_owned())),
+        }
+    }
+    Ok(pick)
+}
+
+/// A clock in MHz; whether a device runs at it is for its driver to say.
+pub(super) fn megahertz(text: &str) -> Result<f32, ValueError> {
+    let number: f32 = text.trim().parse().map_err(|_| ValueError::Megahertz)?;
+    if (1.0..=10_000.0).contains(&number) { Ok(number) } else { Err(ValueError::Megahertz) }
+}
+
+/// A voltage in mV; whether a device stands it is for its driver to say.
+pub(super) fn millivolts(text: &str) -> Result<u32, ValueError> {
+    Ok(whole(text, 1, MAX_MILLIVOLTS)? as u32)
 }
 
 /// A word, or milliseconds.

@@ -53,7 +53,8 @@ fn config_advice(error: &ConfigError) -> String {
         ConfigError::Invalid { setting, problem, .. } => value_advice(setting, problem),
         ConfigError::NoUrl { .. } => "add a line like url = \"stratum+tcp://pool.example:3333\"".to_owned(),
         ConfigError::NoDeviceKey { .. } => {
-            "add a line like key = \"gpu:0000:01:00.0\", as `lode devices` shows it".to_owned()
+            "add a line like key = \"gpu:0000:01:00.0\" or key = \"icarus:/dev/ttyUSB0\", as `lode devices` shows it"
+                .to_owned()
         }
         ConfigError::TooManyDevices { limit, .. } => format!("keep at most {limit}"),
         ConfigError::HeatLimits { .. } => {
@@ -83,6 +84,7 @@ fn unknown_key_advice(near: Option<&str>, known: &[&str], home: Option<Section>,
         Section::Pool => "[[pool]]",
         Section::Cpu => "[cpu]",
         Section::Gpu => "[gpu]",
+        Section::Asic => "[asic]",
         Section::Device => "[[device]]",
         Section::Report => "[report]",
         Section::Run => "the command line",
@@ -91,7 +93,7 @@ fn unknown_key_advice(near: Option<&str>, known: &[&str], home: Option<Section>,
         (Some(home), _) => format!("it belongs below {}", title(home)),
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) if part.is_empty() => {
-            "the parts of the file are [[pool]], [cpu], [gpu], [[device]] and [report]".to_owned()
+            "the parts of the file are [[pool]], [cpu], [gpu], [asic], [[device]] and [report]".to_owned()
         }
         (None, None) => format!("{part} takes {}", known.join(", ")),
     }
@@ -107,6 +109,10 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
         ValueError::DurationRange { .. } => "a time within these bounds, like 30s or 10m".to_owned(),
         ValueError::Choice { known } => known.join(" or "),
         ValueError::Cpus => "CPU numbers from 0 to 1023, like 0-3,5, or a mask like 0xf".to_owned(),
+        ValueError::Asics => "all or none; --device names single ones".to_owned(),
+        ValueError::Device => "a driver and a port, like icarus:/dev/ttyUSB0".to_owned(),
+        ValueError::DeviceSetting(_) => "freq=MHZ, mv=MILLIVOLTS, or both with a comma between".to_owned(),
+        ValueError::Megahertz => "a clock in MHz, like 500".to_owned(),
         ValueError::Gpus => {
             "all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them".to_owned()
         }
@@ -115,9 +121,11 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
         }
         ValueError::Celsius { min, max } => format!("whole degrees Celsius from {min} to {max}"),
         ValueError::DeviceKey => {
-            "one GPU as `lode devices` shows it, like gpu:0000:01:00.0, its number or a part of its name"
+            "one GPU as `lode devices` shows it, like gpu:0000:01:00.0, its number or a part of its name, or an ASIC, \
+             like icarus:/dev/ttyUSB0"
                 .to_owned()
         }
+        ValueError::OtherKind(_) => "it belongs to other devices: see docs/configuration.md".to_owned(),
         ValueError::Twice => "each device at most once: one table takes all of its settings".to_owned(),
         ValueError::Isa(_) => {
             "auto, a kernel like avx2, or kernels to leave out like -avx512,-avx2".to_owned()

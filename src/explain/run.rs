@@ -8,6 +8,7 @@ use miner_core::sha256d::IsaError;
 use practice_pool::PoolError;
 
 use super::{Exit, Explain, Explanation, file_advice};
+use crate::asic::AsicProblem;
 use crate::bench::{BenchError, ChartError, FileError};
 use crate::cpu::SetupError as CpuSetupError;
 use crate::cpu::choice::NoKernel;
@@ -45,10 +46,11 @@ impl Explain for MineError {
             Self::NoDevice => Explanation::new(
                 self,
                 Exit::NoDevice,
-                "-t 0 switches the CPU off, --gpu none the GPUs; `lode devices` lists what there is",
+                "-t 0 switches the CPU off, --gpu none the GPUs, --asic none the ASICs; `lode devices` lists what there is",
             ),
             Self::Cpu(error) => error.explain(),
             Self::Gpu(error) => error.explain(),
+            Self::Asic(error) => error.explain(),
             Self::Practice(error) => error.explain(),
             Self::Pool(error) => error.explain(),
             Self::Report(error) => error.explain(),
@@ -88,6 +90,37 @@ impl Explain for GpuProblem {
             Self::Unusable { .. } => "update its driver, or leave it out with --gpu",
         };
         Explanation::new(self, Exit::NoDevice, advice)
+    }
+}
+
+impl Explain for AsicProblem {
+    fn explain(&self) -> Explanation {
+        let advice = match self {
+            Self::NotBuilt => "use a lode that was built with its feature asic, or --asic none".to_owned(),
+            Self::None => {
+                "plug it in, or name it: --device DRIVER:PORT; `lode devices` lists what may be one"
+                    .to_owned()
+            }
+            Self::Usb(_) => "name its port: --device DRIVER:PORT".to_owned(),
+            Self::NoDriver { known, .. } => format!("drivers are {}", known.join(", ")),
+            Self::Ports { wanted: 1, .. } => "give one port, like icarus:/dev/ttyUSB0".to_owned(),
+            Self::Ports { .. } => {
+                "give its serial number, or its ports, the management port first: /dev/ttyACM0,/dev/ttyACM1"
+                    .to_owned()
+            }
+            Self::Settings(_) => {
+                "leave the setting out, or give one within the bounds of docs/hardware.md".to_owned()
+            }
+            Self::Unusable { denied: true, .. } => {
+                "install contrib/60-lode.rules, or add yourself to the group of the port and log in again"
+                    .to_owned()
+            }
+            Self::Unusable { .. } => "docs/hardware.md says what is supported".to_owned(),
+            Self::Twice(_) => "name it once".to_owned(),
+        };
+        let usage =
+            matches!(self, Self::NoDriver { .. } | Self::Ports { .. } | Self::Settings(_) | Self::Twice(_));
+        Explanation::new(self, if usage { Exit::Usage } else { Exit::NoDevice }, advice)
     }
 }
 

@@ -1,0 +1,128 @@
+//! Which USB ASICs are mined with, and why others are not.
+
+#[cfg(feature = "asic")]
+mod choice;
+
+use miner_core::backend::HashBackend;
+use serde::Serialize;
+
+#[cfg(feature = "asic")]
+pub use choice::{backends, list};
+#[cfg(feature = "asic")]
+pub use miner_asic::guard::{GuardList, Guards};
+
+/// An ASIC, or what may be one, as `lode devices` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FoundAsic {
+    /// The device key, as everywhere; `None` where it is not known what it is.
+    pub key: Option<String>,
+    /// What it calls itself.
+    pub name: String,
+    /// Its ids on USB, like `c0de:cafe`.
+    pub usb_id: String,
+    /// Its serial ports.
+    pub ports: Vec<String>,
+    /// Whether `--asic all` mines with it.
+    pub usable: bool,
+    /// Why not, or how else to have it used.
+    pub note: Option<String>,
+}
+
+/// Why an ASIC, or any, is not mined with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AsicProblem {
+    /// The code for ASICs was left out.
+    #[error("this lode was built without USB ASICs")]
+    NotBuilt,
+    /// None that is surely one is on USB.
+    #[error("no USB ASIC found")]
+    None,
+    /// The system does not tell.
+    #[error("{0}")]
+    Usb(String),
+    /// No such driver.
+    #[error("there is no ASIC driver `{name}`")]
+    NoDriver {
+        /// As it was given.
+        name: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// The driver wants another number of ports.
+    #[error("{driver} needs {wanted} serial ports, not `{given}`")]
+    Ports {
+        /// The driver.
+        driver: &'static str,
+        /// How many.
+        wanted: usize,
+        /// As it was given.
+        given: String,
+    },
+    /// A setting that the device refuses.
+    #[error("{0}")]
+    Settings(String),
+    /// It is there and can't be used as it is.
+    #[error("{device} cannot be used: {obstacle}")]
+    Unusable {
+        /// The device.
+        device: String,
+        /// What stands in the way.
+        obstacle: String,
+        /// Whether it is a matter of permission.
+        denied: bool,
+    },
+    /// A device is named twice.
+    #[error("{0} is given twice")]
+    Twice(String),
+}
+
+/// The ASICs to mine with.
+#[derive(Default)]
+pub struct AsicBackends {
+    /// A backend for each.
+    pub list: Vec<Box<dyn HashBackend>>,
+    /// What was asked for and can't be had.
+    pub problems: Vec<AsicProblem>,
+}
+
+/// Stands in for what keeps boards safe.
+#[cfg(not(feature = "asic"))]
+#[derive(Debug, Default)]
+pub struct Guards;
+
+/// Stands in for what keeps boards safe.
+#[cfg(not(feature = "asic"))]
+#[derive(Clone, Debug, Default)]
+pub struct GuardList;
+
+#[cfg(not(feature = "asic"))]
+impl Guards {
+    /// An empty list.
+    pub fn list(&self) -> GuardList {
+        GuardList
+    }
+}
+
+#[cfg(not(feature = "asic"))]
+impl GuardList {
+    /// There is nothing to do.
+    pub fn make_all_safe(&self, _: std::time::Duration) -> bool {
+        true
+    }
+}
+
+/// Says that there are none in this build, if any were asked for.
+#[cfg(not(feature = "asic"))]
+pub fn backends(settings: &crate::settings::AsicSettings, _: &GuardList) -> AsicBackends {
+    let wanted = settings.all || !settings.picks.is_empty();
+    AsicBackends { list: Vec::new(), problems: wanted.then_some(AsicProblem::NotBuilt).into_iter().collect() }
+}
+
+/// Says that there are none in this build.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "asic"))]
+pub fn list() -> Result<Vec<FoundAsic>, AsicProblem> {
+    Err(AsicProblem::NotBuilt)
+}
