@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::board::bitaxe::{self, Bitaxe};
+use crate::board::compac::{Compac, CompacKind};
 use crate::board::place::Place;
 use crate::board::stick::{Stick, StickKind};
 use crate::board::{Board, BoardSettings, BoundsError};
@@ -16,6 +17,10 @@ pub enum Driver {
     Erupter,
     /// AntMiner U1, U2.
     AntMiner,
+    /// GekkoScience Compac F.
+    CompacF,
+    /// GekkoScience Compac A1.
+    CompacA1,
     /// Bitaxe Gamma under bitaxe-raw.
     BitaxeGamma,
     /// Bitaxe Supra with EMC2101 and TPS546, under bitaxe-raw.
@@ -26,10 +31,12 @@ pub enum Driver {
 
 impl Driver {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Icarus,
         Self::Erupter,
         Self::AntMiner,
+        Self::CompacF,
+        Self::CompacA1,
         Self::BitaxeGamma,
         Self::BitaxeSupra,
         Self::BitaxeUltra,
@@ -41,6 +48,8 @@ impl Driver {
             Self::Icarus => "icarus",
             Self::Erupter => "erupter",
             Self::AntMiner => "antminer",
+            Self::CompacF => "compac-f",
+            Self::CompacA1 => "compac-a1",
             Self::BitaxeGamma => "bitaxe-gamma",
             Self::BitaxeSupra => "bitaxe-supra",
             Self::BitaxeUltra => "bitaxe-ultra",
@@ -55,8 +64,8 @@ impl Driver {
     /// Serial ports that its devices have.
     pub fn ports(self) -> usize {
         match self {
-            Self::Icarus | Self::Erupter | Self::AntMiner => 1,
-            Self::BitaxeGamma | Self::BitaxeSupra | Self::BitaxeUltra => 2,
+            Self::Icarus | Self::Erupter | Self::AntMiner | Self::CompacF => 1,
+            Self::CompacA1 | Self::BitaxeGamma | Self::BitaxeSupra | Self::BitaxeUltra => 2,
         }
     }
 
@@ -74,7 +83,10 @@ impl Driver {
         let stick = |kind, place| Ok(Box::new(Stick::new(kind, &key, place, settings)?) as Box<dyn Board>);
         let bitaxe =
             |model, place| Ok(Box::new(Bitaxe::new(model, &key, place, settings)?) as Box<dyn Board>);
+        let compac = |kind, place| Ok(Box::new(Compac::new(kind, &key, place, settings)?) as Box<dyn Board>);
         match self {
+            Self::CompacF => compac(CompacKind::F, place),
+            Self::CompacA1 => compac(CompacKind::A1, place),
             Self::Icarus => stick(StickKind::Icarus, place),
             Self::Erupter => stick(StickKind::Erupter, place),
             Self::AntMiner => stick(StickKind::AntMiner, place),

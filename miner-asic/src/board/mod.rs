@@ -2,9 +2,11 @@
 
 pub mod bitaxe;
 pub mod bitaxe_raw;
+pub mod compac;
 #[cfg(test)]
 pub(crate) mod mock;
 pub mod place;
+pub mod reset;
 pub mod stick;
 
 use std::sync::Arc;

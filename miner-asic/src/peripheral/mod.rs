@@ -1,6 +1,7 @@
 //! Parts of boards that are neither chips nor links: they are spoken to over a bus that the board brings along.
 
 pub mod emc2101;
+pub mod gekko;
 pub mod pmbus;
 pub mod tps546;
 

@@ -1,0 +1,305 @@
+//! GekkoScience sticks whose chips can be held in reset: Compac F (BM1397) and Compac A1 (BM1362).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miner_core::backend::{BackendInfo, BackendKind};
+
+use super::bitaxe::check_clock;
+use super::place::Place;
+use super::reset::{Cp2105Latch, FtdiCbus, ResetLine};
+use super::{
+    Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Danger, Keeper, Opened, Sleep, Telemetry,
+    real_sleep,
+};
+use crate::chip::ChipProtocol;
+use crate::chip::bm13xx::{Bm13xx, Bm13xxConfig, Chip, RESET_BAUD};
+use crate::peripheral::BusError;
+use crate::peripheral::gekko::Controller;
+use crate::transport::{Link, LinkError, SerialLink};
+use crate::usb::{Enumerate, Usb, UsbControl, UsbDevice, UsbError};
+
+/// How long the line is high before a reset, low for it, and high before the chip is spoken to.
+const BEFORE: Duration = Duration::from_millis(30);
+const RESET: Duration = Duration::from_secs(1);
+const AFTER: Duration = Duration::from_millis(200);
+/// The link of a Compac F once its chip is set up.
+const FAST_BAUD: u32 = 1_500_000;
+/// Core voltages in mV of a Compac A1 that may be set, and the one it is set to where nothing else is.
+const A1_MILLIVOLTS: (u32, u32) = (200, 400);
+const A1_DEFAULT: u32 = 300;
+/// The voltage in mV that a Compac A1 is left with.
+const A1_SAFE: u32 = 100;
+/// Temperature in °C of a Compac A1 that ends it, and the one above which it is not switched on.
+const A1_MAX: f32 = 90.0;
+const A1_MAX_START: f32 = 60.0;
+/// Bad readings, one after the other, that switch a stick off.
+const BAD_READINGS: u8 = 3;
+
+/// A model of stick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompacKind {
+    /// Compac F: one BM1397, voltage by a trimmer, no sensors.
+    F,
+    /// Compac A1: one BM1362, with a controller for voltage, fan and sensors.
+    A1,
+}
+
+impl CompacKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::F => "GekkoScience Compac F",
+            Self::A1 => "GekkoScience Compac A1",
+        }
+    }
+
+    fn chip(self) -> Chip {
+        match self {
+            Self::F => Chip::Bm1397,
+            Self::A1 => Chip::Bm1362,
+        }
+    }
+
+    fn default_mhz(self) -> f32 {
+        match self {
+            Self::F => 200.0,
+            Self::A1 => 300.0,
+        }
+    }
+}
+
+/// One stick.
+pub struct Compac {
+    kind: CompacKind,
+    key: Arc<str>,
+    place: Place,
+    chips: Bm13xxConfig,
+    millivolts: u32,
+}
+
+impl Compac {
+    /// A stick with these settings.
+    ///
+    /// # Errors
+    /// A setting is out of bounds, or the stick has no such thing.
+    pub fn new(
+        kind: CompacKind,
+        key: &str,
+        place: Place,
+        settings: BoardSettings,
+    ) -> Result<Self, BoundsError> {
+        let board = kind.name();
+        let millivolts = settings.millivolts.unwrap_or(A1_DEFAULT);
+        let (low, high) = A1_MILLIVOLTS;
+        if kind == CompacKind::F && settings.millivolts.is_some() {
+            return Err(BoundsError::NotThere { what: "core voltage", board });
+        }
+        if !(low..=high).contains(&millivolts) {
+            let (what, unit) = ("core voltage", "mV");
+            let (value, low, high) = (millivolts as f32, low as f32, high as f32);
+            return Err(BoundsError::Outside { what, value, unit, board, low, high });
+        }
+        let mhz = settings.mhz.unwrap_or(kind.default_mhz());
+        let baud = (kind == CompacKind::F).then_some(FAST_BAUD);
+        let chips = Bm13xxConfig { chips: Some(1), baud, ..Bm13xxConfig::new(kind.chip(), mhz.into()) };
+        check_clock(&chips, board)?;
+        Ok(Self { kind, key: key.into(), place, chips, millivolts })
+    }
+
+    fn assemble(&self, link: Arc<dyn Link>, keeper: Box<dyn Keeper>) -> Opened {
+        let chips = self.chips.clone();
+        let mhz = chips.mhz as f32;
+        Opened {
+            link,
+            chips: Box::new(move || -> Box<dyn ChipProtocol> {
+                Box::new(Bm13xx::new(chips.clone()).expect("its clock was checked"))
+            }),
+            keeper,
+            clock_mhz: Some(mhz),
+        }
+    }
+}
+
+impl Board for Compac {
+    fn info(&self) -> BackendInfo {
+        let chip = self.chips.chip;
+        BackendInfo {
+            key: Arc::clone(&self.key),
+            name: format!("{}, {}", self.kind.name(), chip.name()).into(),
+            kind: BackendKind::Asic,
+            granularity: chip.granularity(),
+            depth: DEPTH,
+            expected: chip.rate(1, self.chips.mhz),
+            counts_hashes: false,
+            report_floor: Some(self.chips.easiest.floor()),
+        }
+    }
+
+    fn open(&mut self) -> Result<Opened, BoardError> {
+        let bridge = |port: &Path| bridge_of(&self.place, port).map(UsbControl);
+        match self.kind {
+            CompacKind::F => {
+                let [port] = self.place.ports()?;
+                let line = FtdiCbus(bridge(&port)?);
+                let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
+                let keeper = FKeeper { line: Box::new(line), link: Arc::clone(&link), sleep: real_sleep() };
+                Ok(self.assemble(link, Box::new(keeper)))
+            }
+            CompacKind::A1 => {
+                let [port, telemetry] = self.place.ports()?;
+                let line = Cp2105Latch(bridge(&port)?);
+                let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
+                let telemetry = Arc::new(SerialLink::open(&telemetry, RESET_BAUD)?);
+                let keeper = A1Keeper {
+                    line: Box::new(line),
+                    link: Arc::clone(&link),
+                    controller: Controller::new(telemetry, real_sleep()),
+                    sleep: real_sleep(),
+                    millivolts: self.millivolts,
+                    bad: 0,
+                };
+                Ok(self.assemble(link, Box::new(keeper)))
+            }
+        }
+    }
+}
+
+/// The USB device that a port belongs to: its reset line hangs there.
+fn bridge_of(place: &Place, port: &Path) -> Result<UsbDevice, BoardError> {
+    if let Place::Usb(_, device) = place {
+        return Ok(device.clone());
+    }
+    // A link like those below /dev/serial is a name of the port, too.
+    let port = port.canonicalize().unwrap_or_else(|_| port.to_owned());
+    let devices = Usb.devices().unwrap_or_default();
+    devices.into_iter().find(|device| device.ports.contains(&port)).ok_or_else(|| {
+        let missing = LinkError::NotFound { path: port.clone() };
+        if port.exists() { line_lost(&UsbError::Gone) } else { missing.into() }
+    })
+}
+
+fn line_lost(error: &UsbError) -> BoardError {
+    BoardError::Part { part: "reset line", problem: error.to_string() }
+}
+
+/// Takes chips through a reset, with the host's side as they expect it afterwards.
+fn reset(line: &mut dyn ResetLine, link: &dyn Link, sleep: &Sleep) -> Result<(), BoardError> {
+    for (released, time) in [(true, BEFORE), (false, RESET), (true, AFTER)] {
+        line.set(released).map_err(|error| line_lost(&error))?;
+        sleep(time);
+    }
+    link.set_baud(RESET_BAUD)?;
+    Ok(link.discard_input()?)
+}
+
+/// What keeps a Compac F safe: its reset line is all that there is.
+struct FKeeper {
+    line: Box<dyn ResetLine>,
+    link: Arc<dyn Link>,
+    sleep: Sleep,
+}
+
+impl Keeper for FKeeper {
+    fn power_up(&mut self) -> Result<(), BoardError> {
+        reset(&mut *self.line, &*self.link, &self.sleep)
+    }
+
+    fn check(&mut self) -> Checkup {
+        Checkup::default()
+    }
+
+    fn make_safe(&mut self) {
+        // Nothing else can be tried.
+        let _ = self.line.set(false);
+    }
+}
+
+/// What keeps a Compac A1 safe.
+struct A1Keeper {
+    line: Box<dyn ResetLine>,
+    link: Arc<dyn Link>,
+    controller: Controller,
+    sleep: Sleep,
+    millivolts: u32,
+    bad: u8,
+}
+
+impl A1Keeper {
+    fn start(&mut self) -> Result<(), BoardError> {
+        self.line.set(false).map_err(|error| line_lost(&error))?;
+        let version = self.controller.version().map_err(|error| controller(&error))?;
+        if !(1..=3).contains(&version) {
+            let problem = format!("version {version}");
+            return Err(BoardError::Unsupported { part: "controller", problem });
+        }
+        self.prepare().map_err(|error| controller(&error))??;
+        reset(&mut *self.line, &*self.link, &self.sleep)?;
+        self.bad = 0;
+        Ok(())
+    }
+
+    /// Fan first, then the temperature, then the voltage.
+    fn prepare(&mut self) -> Result<Result<(), Danger>, BusError> {
+        self.controller.set_fan(100)?;
+        match self.controller.readings()?.celsius {
+            Some(celsius) if celsius > A1_MAX_START => return Ok(Err(Danger::Hot(celsius))),
+            Some(_) => {}
+            None => return Ok(Err(Danger::Blind("no temperature".to_owned()))),
+        }
+        self.controller.set_millivolts(self.millivolts)?;
+        self.controller.switch(true)?;
+        Ok(Ok(()))
+    }
+
+    fn count(&mut self, danger: Danger) -> Option<Danger> {
+        self.bad += 1;
+        (self.bad >= BAD_READINGS).then_some(danger)
+    }
+}
+
+impl Keeper for A1Keeper {
+    fn power_up(&mut self) -> Result<(), BoardError> {
+        self.start()
+    }
+
+    fn check(&mut self) -> Checkup {
+        let readings = match self.controller.readings() {
+            Ok(readings) => readings,
+            Err(error) => {
+                let danger = self.count(Danger::Blind(error.to_string()));
+                return Checkup { telemetry: Telemetry::default(), danger };
+            }
+        };
+        let danger = match readings.celsius {
+            None => self.count(Danger::Blind("no temperature".to_owned())),
+            Some(celsius) if celsius >= A1_MAX => self.count(Danger::Hot(celsius)),
+            Some(_) => {
+                self.bad = 0;
+                None
+            }
+        };
+        let telemetry = Telemetry {
+            celsius: readings.celsius,
+            millivolts: Some(readings.volts * 1e3),
+            fan_rpm: Some(readings.fan_rpm),
+            fan_percent: Some(100.0),
+            watts: None,
+        };
+        Checkup { telemetry, danger }
+    }
+
+    fn make_safe(&mut self) {
+        // Each step is worth trying whatever became of the others. The fan is left running.
+        let _ = self.line.set(false);
+        let _ = self.controller.switch(false);
+        let _ = self.controller.set_millivolts(A1_SAFE);
+    }
+}
+
+fn controller(error: &BusError) -> BoardError {
+    BoardError::Part { part: "controller", problem: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;
