@@ -100,7 +100,7 @@ const PATTERNS: &[Pattern] = &[
         ids: CP2102,
         manufacturer: "",
         product: "",
-        is: Match::Maybe(&[Driver::Erupter, Driver::AntMiner]),
+        is: Match::Maybe(&[Driver::Erupter, Driver::AntMiner, Driver::Compac, Driver::TwoPac]),
     },
     Pattern { ids: ADAPTERS, manufacturer: "", product: "", is: Match::Maybe(&[Driver::Icarus]) },
 ];
@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn ids_and_strings_together_tell_what_a_device_is() {
-        let maybe_stick = Some(Match::Maybe(&[Driver::Erupter, Driver::AntMiner]));
+        let maybe_stick =
+            Some(Match::Maybe(&[Driver::Erupter, Driver::AntMiner, Driver::Compac, Driver::TwoPac]));
         let not_driven = |device: &UsbDevice| matches!(recognise(device), Some(Match::NotDriven(_)));
         let is = |ids, manufacturer, product| recognise(&device(ids, manufacturer, product, &[]));
         assert_eq!(is((0xc0de, 0xcafe), "OSMU", "Bitaxe"), Some(Match::Sure(Driver::BitaxeGamma)));

@@ -17,6 +17,10 @@ pub enum Driver {
     Erupter,
     /// AntMiner U1, U2.
     AntMiner,
+    /// GekkoScience Compac.
+    Compac,
+    /// GekkoScience 2Pac.
+    TwoPac,
     /// GekkoScience Compac F.
     CompacF,
     /// GekkoScience Compac A1.
@@ -31,10 +35,12 @@ pub enum Driver {
 
 impl Driver {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Icarus,
         Self::Erupter,
         Self::AntMiner,
+        Self::Compac,
+        Self::TwoPac,
         Self::CompacF,
         Self::CompacA1,
         Self::BitaxeGamma,
@@ -48,6 +54,8 @@ impl Driver {
             Self::Icarus => "icarus",
             Self::Erupter => "erupter",
             Self::AntMiner => "antminer",
+            Self::Compac => "compac",
+            Self::TwoPac => "2pac",
             Self::CompacF => "compac-f",
             Self::CompacA1 => "compac-a1",
             Self::BitaxeGamma => "bitaxe-gamma",
@@ -64,7 +72,7 @@ impl Driver {
     /// Serial ports that its devices have.
     pub fn ports(self) -> usize {
         match self {
-            Self::Icarus | Self::Erupter | Self::AntMiner | Self::CompacF => 1,
+            Self::Icarus | Self::Erupter | Self::AntMiner | Self::Compac | Self::TwoPac | Self::CompacF => 1,
             Self::CompacA1 | Self::BitaxeGamma | Self::BitaxeSupra | Self::BitaxeUltra => 2,
         }
     }
@@ -90,6 +98,8 @@ impl Driver {
             Self::Icarus => stick(StickKind::Icarus, place),
             Self::Erupter => stick(StickKind::Erupter, place),
             Self::AntMiner => stick(StickKind::AntMiner, place),
+            Self::Compac => stick(StickKind::Compac, place),
+            Self::TwoPac => stick(StickKind::TwoPac, place),
             Self::BitaxeGamma => bitaxe(bitaxe::GAMMA, place),
             Self::BitaxeSupra => bitaxe(bitaxe::SUPRA, place),
             Self::BitaxeUltra => bitaxe(bitaxe::ULTRA, place),

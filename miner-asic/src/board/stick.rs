@@ -1,22 +1,26 @@
-//! Sticks and boards that are nothing but a serial port: the Icarus family.
+//! Sticks and boards that are nothing but a serial port: the Icarus family, and sticks with BM1384.
 //!
 //! They have no switch for their power and no sensors. A device stops by itself when it has gone through the last work
 //! it was given.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use miner_core::backend::{BackendInfo, BackendKind};
 
 use super::place::Place;
 use super::{Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Keeper, Opened};
-use crate::chip::ChipProtocol;
+use crate::chip::bm1384::{self, Bm1384, Bm1384Config};
 use crate::chip::icarus::{Icarus, IcarusKind};
-use crate::transport::SerialLink;
+use crate::chip::{ChipProtocol, TicketMask, Transmit};
+use crate::transport::{Link, SerialLink};
 
 const BAUD: u32 = 115_200;
-/// Clocks in MHz of an AntMiner U1 or U2, and the one it is set to where nothing else is.
+/// Clocks in MHz of an AntMiner U1 or U2.
 const ANTMINER_MHZ: (f32, f32) = (125.0, 500.0);
+/// Clocks in MHz where nothing else is set.
 const ANTMINER_DEFAULT: f32 = 250.0;
+const COMPAC_DEFAULT: f32 = 150.0;
 
 /// What is behind the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,10 @@ pub enum StickKind {
     Erupter,
     /// AntMiner U1, U2.
     AntMiner,
+    /// GekkoScience Compac: one BM1384.
+    Compac,
+    /// GekkoScience 2Pac: two BM1384.
+    TwoPac,
 }
 
 impl StickKind {
@@ -35,6 +43,49 @@ impl StickKind {
             Self::Icarus => "Icarus",
             Self::Erupter => "Block Erupter",
             Self::AntMiner => "AntMiner U1/U2",
+            Self::Compac => "GekkoScience Compac",
+            Self::TwoPac => "GekkoScience 2Pac",
+        }
+    }
+
+    /// Clocks in MHz that may be set, and the one that is; `None`: its clock is what it is.
+    fn clocks(self) -> Option<((f32, f32), f32)> {
+        match self {
+            Self::Icarus | Self::Erupter => None,
+            Self::AntMiner => Some((ANTMINER_MHZ, ANTMINER_DEFAULT)),
+            Self::Compac | Self::TwoPac => {
+                let (low, high) = (*bm1384::CLOCKS.start() as f32, *bm1384::CLOCKS.end() as f32);
+                Some(((low, high), COMPAC_DEFAULT))
+            }
+        }
+    }
+}
+
+/// The chips of a stick.
+#[derive(Clone, Debug)]
+enum Chips {
+    Icarus(IcarusKind),
+    Bm1384(Bm1384Config, u16),
+}
+
+impl Chips {
+    fn new(kind: StickKind, mhz: f32) -> Self {
+        let mhz = f64::from(mhz);
+        let bm1384 = |count| Self::Bm1384(Bm1384Config { chips: Some(count), mhz }, count);
+        match kind {
+            StickKind::Icarus => Self::Icarus(IcarusKind::Icarus),
+            StickKind::Erupter => Self::Icarus(IcarusKind::Erupter),
+            StickKind::AntMiner => Self::Icarus(IcarusKind::AntMiner { mhz }),
+            StickKind::Compac => bm1384(1),
+            StickKind::TwoPac => bm1384(2),
+        }
+    }
+
+    fn protocol(&self) -> Box<dyn ChipProtocol> {
+        const CHECKED: &str = "its clock was checked";
+        match self {
+            Self::Icarus(kind) => Box::new(Icarus::new(*kind).expect(CHECKED)),
+            Self::Bm1384(config, _) => Box::new(Bm1384::new(config.clone()).expect(CHECKED)),
         }
     }
 }
@@ -42,7 +93,8 @@ impl StickKind {
 /// One stick.
 pub struct Stick {
     name: &'static str,
-    kind: IcarusKind,
+    chips: Chips,
+    mhz: Option<f32>,
     key: Arc<str>,
     place: Place,
 }
@@ -62,66 +114,89 @@ impl Stick {
         if settings.millivolts.is_some() {
             return Err(BoundsError::NotThere { what: "core voltage", board: name });
         }
-        let kind = match (kind, settings.mhz) {
-            (StickKind::AntMiner, mhz) => {
-                let mhz = mhz.unwrap_or(ANTMINER_DEFAULT);
-                let (low, high) = ANTMINER_MHZ;
-                if !(low..=high).contains(&mhz) {
+        let mhz = match (kind.clocks(), settings.mhz) {
+            (None, Some(_)) => return Err(BoundsError::NotThere { what: "clock", board: name }),
+            (None, None) => None,
+            (Some(((low, high), default)), mhz) => {
+                let value = mhz.unwrap_or(default);
+                if !(low..=high).contains(&value) {
                     let (what, unit) = ("clock", "MHz");
-                    return Err(BoundsError::Outside { what, value: mhz, unit, board: name, low, high });
+                    return Err(BoundsError::Outside { what, value, unit, board: name, low, high });
                 }
-                IcarusKind::AntMiner { mhz: mhz.into() }
+                Some(value)
             }
-            (_, Some(_)) => return Err(BoundsError::NotThere { what: "clock", board: name }),
-            (StickKind::Icarus, None) => IcarusKind::Icarus,
-            (StickKind::Erupter, None) => IcarusKind::Erupter,
         };
-        Ok(Self { name, kind, key: key.into(), place })
+        let chips = Chips::new(kind, mhz.unwrap_or_default());
+        Ok(Self { name, chips, mhz, key: key.into(), place })
     }
 }
 
 impl Board for Stick {
     fn info(&self) -> BackendInfo {
+        let (granularity, expected) = match &self.chips {
+            Chips::Icarus(kind) => (kind.granularity(), kind.rate()),
+            Chips::Bm1384(config, count) => (config.granularity(), config.rate(*count)),
+        };
         BackendInfo {
             key: Arc::clone(&self.key),
             name: self.name.into(),
             kind: BackendKind::Asic,
-            granularity: self.kind.granularity(),
+            granularity,
             depth: DEPTH,
-            expected: self.kind.rate(),
+            expected,
             counts_hashes: false,
-            report_floor: Some(self.kind.report_floor()),
+            report_floor: Some(TicketMask::EASIEST.floor()),
         }
     }
 
     fn open(&mut self) -> Result<Opened, BoardError> {
         let [port] = self.place.ports()?;
-        let link = Arc::new(SerialLink::open(&port, BAUD)?);
-        let kind = self.kind;
+        let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, BAUD)?);
+        let chips = self.chips.clone();
+        let keeper = StickKeeper { link: Arc::clone(&link), stop: stop(chips.protocol()) };
         Ok(Opened {
             link,
-            chips: Box::new(move || -> Box<dyn ChipProtocol> {
-                Box::new(Icarus::new(kind).expect("its clock was checked"))
-            }),
-            keeper: Box::new(Unguarded),
-            clock_mhz: if let IcarusKind::AntMiner { mhz } = kind { Some(mhz as f32) } else { None },
+            chips: Box::new(move || chips.protocol()),
+            keeper: Box::new(keeper),
+            clock_mhz: self.mhz,
         })
     }
 }
 
-/// There is nothing to switch and nothing to read.
-struct Unguarded;
+/// What stops chips that were started, by frames alone.
+fn stop(mut chips: Box<dyn ChipProtocol>) -> Vec<u8> {
+    chips.handle_timeout(Instant::now());
+    while chips.poll_transmit().is_some() {}
+    chips.make_safe();
+    let transmits = std::iter::from_fn(|| chips.poll_transmit());
+    let bytes = transmits.filter_map(|transmit| match transmit {
+        Transmit::Bytes(bytes) => Some(bytes),
+        Transmit::Baud(_) => None,
+    });
+    bytes.flatten().collect()
+}
 
-impl Keeper for Unguarded {
+/// There is nothing to switch and nothing to read: all that is left is to tell the chips to stop.
+struct StickKeeper {
+    link: Arc<dyn Link>,
+    stop: Vec<u8>,
+}
+
+impl Keeper for StickKeeper {
     fn power_up(&mut self) -> Result<(), BoardError> {
-        Ok(())
+        Ok(self.link.discard_input()?)
     }
 
     fn check(&mut self) -> Checkup {
         Checkup::default()
     }
 
-    fn make_safe(&mut self) {}
+    fn make_safe(&mut self) {
+        if !self.stop.is_empty() {
+            // A stick that is gone has stopped.
+            let _ = self.link.write(&self.stop);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +212,7 @@ mod tests {
         };
         assert_eq!(new(StickKind::AntMiner, None, None), Ok(2e9));
         assert_eq!(new(StickKind::AntMiner, Some(200.0), None), Ok(1.6e9));
+        assert_eq!(new(StickKind::TwoPac, Some(150.0), None), Ok(16.5e9));
         let refused = "clock of 501 MHz is refused: AntMiner U1/U2 takes 125 to 500 MHz";
         assert_eq!(new(StickKind::AntMiner, Some(501.0), None), Err(refused.to_owned()));
         assert_eq!(
