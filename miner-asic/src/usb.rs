@@ -92,6 +92,12 @@ pub trait Control: Send {
     fn send(&mut self, request: &VendorRequest) -> Result<(), UsbError>;
 }
 
+impl Control for Box<dyn Control> {
+    fn send(&mut self, request: &VendorRequest) -> Result<(), UsbError> {
+        (**self).send(request)
+    }
+}
+
 /// The USB of this machine.
 ///
 /// Devices are looked for by listing them: notices of changes need a udev daemon, which containers lack.

@@ -18,7 +18,7 @@ use crate::chip::bm13xx::{Bm13xx, Bm13xxConfig, Chip, RESET_BAUD};
 use crate::peripheral::BusError;
 use crate::peripheral::gekko::Controller;
 use crate::transport::{Link, LinkError, SerialLink};
-use crate::usb::{Enumerate, Usb, UsbControl, UsbDevice, UsbError};
+use crate::usb::{Control, Enumerate, Usb, UsbControl, UsbDevice, UsbError};
 
 /// How long the line is high before a reset, low for it, and high before the chip is spoken to.
 const BEFORE: Duration = Duration::from_millis(30);
@@ -69,6 +69,9 @@ impl CompacKind {
     }
 }
 
+/// Makes what takes vendor requests to a stick's bridge.
+pub type ReachBridge = Arc<dyn Fn() -> Box<dyn Control> + Send + Sync>;
+
 /// One stick.
 pub struct Compac {
     kind: CompacKind,
@@ -76,6 +79,8 @@ pub struct Compac {
     place: Place,
     chips: Bm13xxConfig,
     millivolts: u32,
+    /// How its bridge is reached, where not by USB.
+    bridge: Option<ReachBridge>,
 }
 
 impl Compac {
@@ -104,7 +109,20 @@ impl Compac {
         let baud = (kind == CompacKind::F).then_some(FAST_BAUD);
         let chips = Bm13xxConfig { chips: Some(1), baud, ..Bm13xxConfig::new(kind.chip(), mhz.into()) };
         check_clock(&chips, board)?;
-        Ok(Self { kind, key: key.into(), place, chips, millivolts })
+        Ok(Self { kind, key: key.into(), place, chips, millivolts, bridge: None })
+    }
+
+    /// The same stick, its bridge reached in another way than by USB: an emulated one.
+    #[must_use]
+    pub fn reached_by(self, bridge: ReachBridge) -> Self {
+        Self { bridge: Some(bridge), ..self }
+    }
+
+    fn bridge(&self, port: &Path) -> Result<Box<dyn Control>, BoardError> {
+        match &self.bridge {
+            Some(bridge) => Ok(bridge()),
+            None => Ok(Box::new(UsbControl(bridge_of(&self.place, port)?))),
+        }
     }
 
     fn assemble(&self, link: Arc<dyn Link>, keeper: Box<dyn Keeper>) -> Opened {
@@ -137,18 +155,17 @@ impl Board for Compac {
     }
 
     fn open(&mut self) -> Result<Opened, BoardError> {
-        let bridge = |port: &Path| bridge_of(&self.place, port).map(UsbControl);
         match self.kind {
             CompacKind::F => {
                 let [port] = self.place.ports()?;
-                let line = FtdiCbus(bridge(&port)?);
+                let line = FtdiCbus(self.bridge(&port)?);
                 let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
                 let keeper = FKeeper { line: Box::new(line), link: Arc::clone(&link), sleep: real_sleep() };
                 Ok(self.assemble(link, Box::new(keeper)))
             }
             CompacKind::A1 => {
                 let [port, telemetry] = self.place.ports()?;
-                let line = Cp2105Latch(bridge(&port)?);
+                let line = Cp2105Latch(self.bridge(&port)?);
                 let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
                 let telemetry = Arc::new(SerialLink::open(&telemetry, RESET_BAUD)?);
                 let keeper = A1Keeper {

@@ -1,0 +1,174 @@
+//! Boards on emulated devices: real pseudo-terminals, real timing, honest hashes, and the real scheduler.
+
+#![cfg(target_os = "linux")]
+
+mod rig;
+
+use std::time::Duration;
+
+use asic_emulator::Fault;
+use miner_asic::board::BoardSettings;
+use miner_core::backend::HealthState;
+use rig::Rig;
+
+const DEFAULT: BoardSettings = BoardSettings { mhz: None, millivolts: None };
+const SET: BoardSettings = BoardSettings { mhz: Some(400.0), millivolts: Some(1150) };
+
+/// The device finds what there is to find, and the scheduler, which hashes it again, believes it.
+fn finds_it(preset: &str, driver: &str, settings: BoardSettings) {
+    let mut rig = Rig::start(preset, driver, settings);
+    assert_eq!(rig.share().nonce, rig.nonce);
+    rig.end();
+}
+
+#[test]
+fn an_icarus_finds_it() {
+    finds_it("icarus", "icarus", DEFAULT);
+}
+
+#[test]
+fn an_erupter_finds_it() {
+    finds_it("erupter", "erupter", DEFAULT);
+}
+
+#[test]
+fn an_antminer_u1_finds_it() {
+    finds_it("u1", "antminer", DEFAULT);
+}
+
+#[test]
+fn a_compac_finds_it() {
+    finds_it("compac", "compac", DEFAULT);
+}
+
+#[test]
+fn a_2pac_finds_it() {
+    finds_it("2pac", "2pac", DEFAULT);
+}
+
+#[test]
+fn a_compac_f_finds_it() {
+    finds_it("compac-f", "compac-f", DEFAULT);
+}
+
+#[test]
+fn a_compac_a1_finds_it() {
+    finds_it("compac-a1", "compac-a1", DEFAULT);
+}
+
+#[test]
+fn a_bitaxe_gamma_finds_it() {
+    finds_it("gamma", "bitaxe-gamma", DEFAULT);
+}
+
+#[test]
+fn a_bitaxe_supra_finds_it() {
+    finds_it("supra", "bitaxe-supra", SET);
+}
+
+#[test]
+fn a_bitaxe_ultra_finds_it() {
+    finds_it("ultra", "bitaxe-ultra", SET);
+}
+
+#[test]
+fn devices_with_a_switch_are_switched_off_at_the_end() {
+    for (preset, driver) in [("gamma", "bitaxe-gamma"), ("compac-f", "compac-f"), ("compac-a1", "compac-a1")]
+    {
+        let mut rig = Rig::start(preset, driver, DEFAULT);
+        rig.until_health(HealthState::Ok);
+        assert!(!rig.emulator.state().in_reset, "{preset}");
+        let state = rig.end();
+        assert!(state.in_reset && state.is_safe(), "{preset}: {state:?}");
+    }
+}
+
+#[test]
+fn another_chip_than_the_driver_s_is_refused_and_left_without_power() {
+    let mut rig = Rig::start("supra", "bitaxe-gamma", DEFAULT);
+    let reason = rig.until_health(HealthState::Quarantined);
+    assert!(reason.contains("1368"), "{reason}");
+    rig.until_safe();
+    assert!(!rig.end().powered);
+}
+
+#[test]
+fn overheating_switches_a_gamma_off() {
+    let mut rig = Rig::start("gamma", "bitaxe-gamma", DEFAULT);
+    rig.share();
+    rig.emulator.inject(Fault::Ambient(120.0));
+    rig.emulator.inject(Fault::Temperature(95.0));
+    let reason = rig.until_health(HealthState::Quarantined);
+    assert!(reason.starts_with("too hot: "), "{reason}");
+    assert!(!rig.emulator.state().powered);
+    rig.end();
+}
+
+#[test]
+fn a_regulator_that_trips_ends_a_gamma() {
+    let mut rig = Rig::start("gamma", "bitaxe-gamma", DEFAULT);
+    rig.share();
+    rig.emulator.inject(Fault::RegulatorTrip);
+    let reason = rig.until_health(HealthState::Quarantined);
+    assert!(reason.starts_with("its voltage regulator reports"), "{reason}");
+    assert!(rig.end().is_safe());
+}
+
+#[test]
+fn a_broken_thermometer_ends_a_gamma() {
+    let mut rig = Rig::start("gamma", "bitaxe-gamma", DEFAULT);
+    rig.share();
+    rig.emulator.inject(Fault::SensorOpen(true));
+    let reason = rig.until_health(HealthState::Quarantined);
+    assert!(reason.starts_with("its sensors can't be read"), "{reason}");
+    assert!(!rig.end().powered);
+}
+
+#[test]
+fn a_plug_that_was_pulled_is_waited_for_and_worked_with_again() {
+    for (preset, driver) in [("icarus", "icarus"), ("gamma", "bitaxe-gamma")] {
+        let mut rig = Rig::start(preset, driver, DEFAULT);
+        rig.until_health(HealthState::Ok);
+        rig.emulator.unplug();
+        let reason = rig.until_health(HealthState::Sick);
+        assert!(reason.ends_with("waiting for it"), "{reason}");
+        rig.emulator.replug().unwrap();
+        rig.follow_ports();
+        rig.until_health(HealthState::Ok);
+        rig.end();
+    }
+}
+
+#[test]
+fn broken_frames_bring_no_wrong_share() {
+    for (preset, driver) in [("icarus", "icarus"), ("gamma", "bitaxe-gamma")] {
+        let mut rig = Rig::start(preset, driver, DEFAULT);
+        rig.until_health(HealthState::Ok);
+        for fault in [
+            Fault::Garbage(40),
+            Fault::TruncateNext,
+            Fault::CorruptNext,
+            Fault::WrongNonceNext,
+            Fault::WrongJobNext,
+            Fault::DuplicateNext,
+            Fault::LateNext(Duration::from_millis(300)),
+        ] {
+            rig.emulator.inject(fault);
+            rig.pass(Duration::from_millis(700));
+            // The scheduler has hashed each of them by itself.
+            assert!(rig.shares.len() <= 1, "{fault:?} on {preset}");
+            assert!(rig.shares.iter().all(|share| share.nonce == rig.nonce));
+        }
+        rig.end();
+    }
+}
+
+#[test]
+fn a_device_that_hangs_is_recovered_once_it_answers_again() {
+    let mut rig = Rig::start("icarus", "icarus", DEFAULT);
+    rig.emulator.inject(Fault::Hang);
+    rig.until_health(HealthState::Sick);
+    rig.emulator.inject(Fault::Recover);
+    rig.share();
+    rig.end();
+}
