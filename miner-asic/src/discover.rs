@@ -3,7 +3,7 @@
 //! Vendor and product ids alone tell little: `c0de:cafe` is a pair for tests, and `10c4:ea60` is on half of all serial
 //! adapters. Only ids with the right strings are a sure match; a port is never probed to find out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::drivers::Driver;
 use crate::usb::{Enumerate, UsbDevice, UsbError};
@@ -44,6 +44,9 @@ pub enum Obstacle {
         /// Ports that there must be.
         wanted: usize,
     },
+    /// There is no such port.
+    #[error("{0} is not there")]
+    Missing(String),
     /// We may not use its port.
     #[error("no permission to use {0}")]
     Denied(String),
@@ -129,6 +132,18 @@ pub fn look(bus: &dyn Enumerate) -> Result<Vec<Sighting>, UsbError> {
     Ok(bus.devices()?.into_iter().filter_map(sighting).collect())
 }
 
+/// Why ports that were named can't be used, as far as can be told without opening them.
+pub fn obstacle_at(ports: &[PathBuf]) -> Option<Obstacle> {
+    // Elsewhere ports are no files.
+    if cfg!(unix)
+        && let Some(missing) = ports.iter().find(|port| !port.exists())
+    {
+        return Some(Obstacle::Missing(missing.display().to_string()));
+    }
+    let denied = ports.iter().find(|port| !may_use(port))?;
+    Some(Obstacle::Denied(denied.display().to_string()))
+}
+
 fn obstacle(device: &UsbDevice, is: Match) -> Option<Obstacle> {
     let wanted = match is {
         Match::NotDriven(why) => return Some(Obstacle::NotDriven(why)),
@@ -139,8 +154,7 @@ fn obstacle(device: &UsbDevice, is: Match) -> Option<Obstacle> {
     if got < wanted {
         return Some(Obstacle::NoPorts { got, wanted });
     }
-    let denied = device.ports.iter().take(wanted).find(|port| !may_use(port))?;
-    Some(Obstacle::Denied(denied.display().to_string()))
+    obstacle_at(device.ports.get(..wanted).unwrap_or_default())
 }
 
 /// Whether we may read from and write to a port; one that is not there is no matter of permission.
@@ -210,6 +224,9 @@ mod tests {
         assert_eq!(seen.len(), 2);
         assert_eq!(seen[0].obstacle, None);
         let text = seen[1].obstacle.as_ref().map(ToString::to_string);
+        assert_eq!(obstacle_at(&["/dev/null".into()]), None);
+        let missing = obstacle_at(&["/dev/null".into(), "/dev/ttyNOWHERE".into()]);
+        assert_eq!(missing.unwrap().to_string(), "/dev/ttyNOWHERE is not there");
         assert_eq!(text.as_deref(), Some("the system has made 1 serial ports of it in place of 2"));
     }
 }

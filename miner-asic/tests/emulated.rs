@@ -1,6 +1,7 @@
 //! Boards on emulated devices: real pseudo-terminals, real timing, honest hashes, and the real scheduler.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod rig;
 
@@ -15,10 +16,23 @@ const DEFAULT: BoardSettings = BoardSettings { mhz: None, millivolts: None };
 const SET: BoardSettings = BoardSettings { mhz: Some(400.0), millivolts: Some(1150) };
 
 /// The device finds what there is to find, and the scheduler, which hashes it again, believes it.
+///
+/// Nothing acknowledges work, and none is given out twice: where a busy machine tears a frame apart, and the device
+/// drops it, the only nonce goes with it. Then another try counts.
 fn finds_it(preset: &str, driver: &str, settings: BoardSettings) {
-    let mut rig = Rig::start(preset, driver, settings);
-    assert_eq!(rig.share().nonce, rig.nonce);
-    rig.end();
+    for _ in 0..4 {
+        let mut rig = Rig::start(preset, driver, settings);
+        let found = rig.pass_until(Duration::from_secs(25), |rig| !rig.shares.is_empty());
+        if found {
+            assert_eq!(rig.shares[0].nonce, rig.nonce);
+        }
+        let state = rig.end();
+        if found {
+            return;
+        }
+        println!("not found: {state:?}");
+    }
+    panic!("it is not found");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use miner_asic::backend::{AsicBackend, AsicConfig};
 use miner_asic::board::place::Place;
 use miner_asic::board::{Board, BoardSettings};
-use miner_asic::discover::{Match, Obstacle, Sighting, look};
+use miner_asic::discover::{Match, Obstacle, Sighting, look, obstacle_at};
 use miner_asic::drivers::Driver;
 use miner_asic::guard::GuardList;
 use miner_asic::usb::{Enumerate, Usb};
@@ -89,9 +89,19 @@ impl Choice {
         let settings = BoardSettings { mhz: pick.mhz, millivolts: pick.millivolts };
         let named = |device: &Sighting| device.device.name() == pick.place;
         let place = match seen.iter().find(|sighting| named(sighting)) {
-            Some(sighting) => Place::Usb(Arc::clone(usb), sighting.device.clone()),
+            Some(sighting) => {
+                if let Some(obstacle) = &sighting.obstacle {
+                    return self.problems.push(unusable(pick.place.clone(), obstacle));
+                }
+                Place::Usb(Arc::clone(usb), sighting.device.clone())
+            }
             None => match driver.parse_ports(&pick.place) {
-                Some(ports) => Place::Named(ports),
+                Some(ports) => {
+                    if let Some(obstacle) = obstacle_at(&ports) {
+                        return self.problems.push(unusable(driver.name().to_owned(), &obstacle));
+                    }
+                    Place::Named(ports)
+                }
                 None => {
                     let (driver, wanted, given) = (driver.name(), driver.ports(), printable(&pick.place));
                     return self.problems.push(AsicProblem::Ports { driver, wanted, given });
@@ -108,11 +118,7 @@ impl Choice {
             let name = || printable(format!("{} {}", device.manufacturer, device.product).trim());
             match (is, obstacle) {
                 (Match::Maybe(_), _) => {}
-                (_, Some(obstacle)) => self.problems.push(AsicProblem::Unusable {
-                    device: name(),
-                    obstacle: printable(&obstacle.to_string()),
-                    denied: matches!(obstacle, Obstacle::Denied(_)),
-                }),
+                (_, Some(obstacle)) => self.problems.push(unusable(name(), obstacle)),
                 (Match::Sure(driver), None) => {
                     let place = Place::Usb(Arc::clone(usb), device.clone());
                     self.add(*driver, place, BoardSettings::default(), false);
@@ -141,6 +147,14 @@ impl Choice {
             }
             Err(error) => self.problems.push(AsicProblem::Settings(error.to_string())),
         }
+    }
+}
+
+fn unusable(device: String, obstacle: &Obstacle) -> AsicProblem {
+    AsicProblem::Unusable {
+        device: printable(&device),
+        obstacle: printable(&obstacle.to_string()),
+        denied: matches!(obstacle, Obstacle::Denied(_)),
     }
 }
 
@@ -211,23 +225,24 @@ mod tests {
     #[test]
     fn devices_are_named_by_port_or_by_serial_number() {
         let clocked = AsicPick { mhz: Some(400.0), ..pick("bitaxe-gamma", "B1") };
-        let (keys, problems) = chosen(true, &[pick("icarus", "/dev/ttyUSB0"), clocked]);
-        assert_eq!(keys, texts(&["asic:icarus:ttyUSB0", "asic:bitaxe-gamma:B1"]));
+        let (keys, problems) = chosen(true, &[pick("icarus", "/dev/null"), clocked]);
+        assert_eq!(keys, texts(&["asic:icarus:null", "asic:bitaxe-gamma:B1"]));
         assert_eq!(problems.len(), 1, "{problems:?}");
     }
 
     #[test]
     fn what_was_asked_for_in_vain_is_said() {
-        let twice = [pick("icarus", "/dev/ttyUSB0"), pick("icarus", "/dev/ttyUSB0")];
-        let fast = AsicPick { mhz: Some(900.0), ..pick("antminer", "/dev/ttyUSB0") };
+        let twice = [pick("icarus", "/dev/null"), pick("icarus", "/dev/null")];
+        let fast = AsicPick { mhz: Some(900.0), ..pick("antminer", "/dev/null") };
         for (picks, problem) in [
             (&[pick("bitfury", "/dev/x")][..], "there is no ASIC driver `bitfury`"),
             (
                 &[pick("bitaxe-gamma", "/dev/ttyACM0")],
                 "bitaxe-gamma needs 2 serial ports, not `/dev/ttyACM0`",
             ),
+            (&[pick("icarus", "/dev/ttyNOWHERE")], "icarus cannot be used: /dev/ttyNOWHERE is not there"),
             (&[fast], "clock of 900 MHz is refused: AntMiner U1/U2 takes 125 to 500 MHz"),
-            (&twice, "asic:icarus:ttyUSB0 is given twice"),
+            (&twice, "asic:icarus:null is given twice"),
         ] {
             assert_eq!(chosen(false, picks).1, texts(&[problem]));
         }

@@ -115,6 +115,9 @@ impl Explain for AsicProblem {
                 "install contrib/60-lode.rules, or add yourself to the group of the port and log in again"
                     .to_owned()
             }
+            Self::Unusable { obstacle, .. } if obstacle.ends_with("is not there") => {
+                "plug it in, or give the port that it has now; `lode devices` lists what there is".to_owned()
+            }
             Self::Unusable { .. } => "docs/hardware.md says what is supported".to_owned(),
             Self::Twice(_) => "name it once".to_owned(),
         };

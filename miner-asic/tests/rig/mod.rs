@@ -1,7 +1,7 @@
 //! A scheduler with one backend over one emulated device.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,11 @@ const RECORDED: &str = "0040b420fd55646bc162b96dfcd4f201a3f4670d1d3996bc96520100
 /// Version bits that chips roll.
 const ROLLED: u32 = 0x1fff_e000;
 
+/// Emulated devices tell some frames apart by milliseconds of silence: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 pub(crate) struct Rig {
+    _alone: MutexGuard<'static, ()>,
     pub(crate) emulator: Arc<Emulator>,
     /// The only nonce that there is to find.
     pub(crate) nonce: u32,
@@ -87,6 +91,7 @@ impl Control for Lines {
 
 impl Rig {
     pub(crate) fn start(name: &str, driver: &str, settings: BoardSettings) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let answers = Arc::new(KnownAnswers::published());
         let device = preset(name, answers).expect("a preset");
         let emulator = Arc::new(Emulator::start(device).expect("pseudo-terminals"));
@@ -114,6 +119,7 @@ impl Rig {
         let nonce = u32::from_le_bytes(header[76..].try_into().unwrap());
         scheduler.handle(now, Input::Source(SOURCE, SourceEvent::Job(job(now, &header))));
         let mut rig = Self {
+            _alone: alone,
             emulator,
             nonce,
             shares: Vec::new(),
@@ -150,10 +156,16 @@ impl Rig {
 
     /// Lets time pass.
     pub(crate) fn pass(&mut self, time: Duration) {
+        self.pass_until(time, |_| false);
+    }
+
+    /// Lets time pass until something is so; whether it became so.
+    pub(crate) fn pass_until(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = Instant::now() + time;
-        while Instant::now() < end {
+        while !done(self) && Instant::now() < end {
             self.step();
         }
+        done(self)
     }
 
     /// USB has found the device on other ports.
@@ -186,11 +198,8 @@ impl Rig {
     }
 
     fn until(&mut self, done: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + HANG;
-        while !done(self) {
-            assert!(Instant::now() < end, "{:?}, {:?}", self.health, self.emulator.state());
-            self.step();
-        }
+        let is_so = self.pass_until(HANG, done);
+        assert!(is_so, "{:?}, {:?}", self.health, self.emulator.state());
     }
 
     fn step(&mut self) {

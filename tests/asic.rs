@@ -1,0 +1,125 @@
+//! `lode` with emulated USB ASICs on pseudo-terminals: shares, accounts, and boards that are safe at every end.
+#![cfg(target_os = "linux")]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use asic_emulator::{Emulator, KNOWN_ANSWERS, KnownAnswers, State, preset};
+use practice_pool::{Config, Replay};
+use testkit::ledger::{Books, Losses, expect_agreement};
+use testkit::practice::{Practice, quiet};
+use testkit::process::{Lode, Signal};
+
+const LODE: &str = env!("CARGO_BIN_EXE_lode");
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A device that finds what is known to lie in the jobs of [`pool`].
+fn emulator(name: &str) -> Emulator {
+    let answers = KnownAnswers::read(KNOWN_ANSWERS).expect("known answers");
+    Emulator::start(preset(name, Arc::new(answers)).expect("a preset")).expect("pseudo-terminals")
+}
+
+/// `--device` for a driver on an emulated device.
+fn device(driver: &str, emulator: &Emulator) -> String {
+    let ports: Vec<String> = emulator.ports().iter().map(|port| port.display().to_string()).collect();
+    format!("{driver}:{}", ports.join(","))
+}
+
+fn config() -> Config {
+    let replay = Arc::new(Replay::read(KNOWN_ANSWERS).expect("jobs"));
+    Config { difficulty: 1.0, block_interval: Duration::from_secs(3), replay: Some(replay), ..quiet() }
+}
+
+fn lode(pool: &Practice, args: &[&str]) -> Lode {
+    let url = format!("stratum+tcp://{}", pool.addr());
+    let mut command = Command::new(LODE);
+    command.args(["mine", "--output", "json", "-o", &url, "-u", "w"]).args(args);
+    Lode::start(&mut command)
+}
+
+fn until(emulator: &Emulator, what: impl Fn(&State) -> bool) -> State {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let state = emulator.state();
+        if what(&state) {
+            return state;
+        }
+        assert!(Instant::now() < end, "{state:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_stick_finds_accepted_shares_and_the_accounts_agree() {
+    // Fast enough to get to most answers before the next job.
+    let emulator = emulator("2pac");
+    let pool = Practice::start(config());
+    let mut lode = lode(&pool, &["-t", "0", "--device", &device("2pac", &emulator)]);
+    for _ in 0..2 {
+        lode.wait_for("share", PATIENCE, |share| {
+            share["outcome"] == "accepted"
+                && share["device"].as_str().is_some_and(|found_by| found_by.starts_with("asic:2pac:"))
+        });
+    }
+    let ended = lode.signal(Signal::Terminate, PATIENCE);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.account();
+    let lines = ended.lines.clone();
+    let version = 0x2000_0000;
+    let books = Books { lines, pool: 0, records: pool.stop(), version, routes: None, losses: Losses::NONE };
+    let account = expect_agreement(&books);
+    assert!(account.rejected.is_empty(), "{:?}", account.rejected);
+}
+
+#[test]
+fn a_board_is_off_after_every_signal() {
+    for (signal, code) in [(Signal::Terminate, 0), (Signal::Interrupt, 130)] {
+        let emulator = emulator("gamma");
+        let pool = Practice::start(config());
+        let lode = lode(&pool, &["-t", "0", "--device", &device("bitaxe-gamma", &emulator)]);
+        let state = until(&emulator, |state| state.hashing);
+        assert!(state.powered && state.fan_percent > 0, "{state:?}");
+        let ended = lode.signal(signal, PATIENCE);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        // The process is gone: nobody else will do it.
+        let state = emulator.state();
+        assert!(state.in_reset && !state.powered, "{state:?}");
+        pool.stop();
+    }
+}
+
+#[test]
+fn a_stick_mines_beside_the_cpu() {
+    let emulator = emulator("compac");
+    let pool = Practice::start(config());
+    let args =
+        ["-t", "1", "--isa", "portable", "--report-interval", "1s", "--device", &device("compac", &emulator)];
+    let mut lode = lode(&pool, &args);
+    lode.wait_for("snapshot", PATIENCE, |snapshot| {
+        let devices = snapshot["devices"].as_array().expect("a list");
+        devices.len() == 2 && devices.iter().all(|device| device["hashes"].as_u64() > Some(0))
+    });
+    assert!(emulator.state().works > 0);
+    let ended = lode.signal(Signal::Terminate, PATIENCE);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.account();
+    pool.stop();
+}
+
+#[test]
+fn what_cannot_be_used_is_said_in_one_line() {
+    for (device, code, what, advice) in [
+        ("icarus:/dev/ttyNOWHERE", 4, "/dev/ttyNOWHERE is not there", "plug it in"),
+        ("bitfury:/dev/null", 2, "there is no ASIC driver `bitfury`", "drivers are icarus, erupter"),
+        ("bitaxe-gamma:/dev/null", 2, "bitaxe-gamma needs 2 serial ports", "management port first"),
+        ("antminer:/dev/null@freq=900", 2, "clock of 900 MHz is refused", "docs/hardware.md"),
+        ("erupter:/dev/null@mv=800", 2, "Block Erupter has no core voltage to set", "leave the setting out"),
+    ] {
+        let output =
+            Command::new(LODE).args(["mine", "-t", "0", "--device", device]).output().expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{device}: {stderr}");
+        assert!(stderr.contains(what) && stderr.contains(advice), "{device}: {stderr}");
+    }
+}
