@@ -128,9 +128,9 @@ static KERNELS: &[Kernel] = &[
     Kernel {
         name: "avx512-sha",
         sets: &["avx512", "sha-ni"],
-        lanes: avx512_sha::LANES,
+        lanes: avx512::LANES,
         runs_here: || has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("sha"),
-        scan: avx512_sha::scan,
+        scan: avx512::scan,
         shared: Some(Shared { group: avx512_sha::GROUP, versions: 32, scan: avx512_sha::scan_versions }),
     },
     #[cfg(target_arch = "aarch64")]

@@ -18,7 +18,7 @@ use core::arch::asm;
 use core::arch::x86_64::_mm256_setzero_si256;
 
 use super::pair::{LANES, V};
-use super::{CHAINS, Chains, ROUNDS, Words};
+use super::{Chains, ROUNDS, Words};
 use crate::sha256d::scalar::{DIGEST_BITS, K, PAD};
 
 /// Constants of the rounds, those of rounds 8–15 with the padding, which are their words.
@@ -145,7 +145,7 @@ macro_rules! padding {
 }
 
 /// Two rounds of each first hash, all with the same words.
-macro_rules! shared_step {
+macro_rules! step {
     ($i:literal, $n:literal; $($to:literal $from:literal),+) => {
         concat!(
             "vmovq xmm0, qword ptr [{words} + 128 * (2 * ", $i, " + ", $n, ")]\n",
@@ -154,28 +154,12 @@ macro_rules! shared_step {
     };
 }
 
-/// Two rounds of each first hash, each with its own words.
-macro_rules! own_step {
-    ($i:literal, $n:literal; $a:literal $x:literal, $b:literal $y:literal, $c:literal $z:literal, $d:literal $u:literal) => {
-        concat!(
-            own_step!(@one $i, $n, 0, $a $x), own_step!(@one $i, $n, 8, $b $y),
-            own_step!(@one $i, $n, 16, $c $z), own_step!(@one $i, $n, 24, $d $u),
-        )
-    };
-    (@one $i:literal, $n:literal, $at:literal, $to:literal $from:literal) => {
-        concat!(
-            "vmovq xmm0, qword ptr [{words} + 128 * (2 * ", $i, " + ", $n, ") + ", $at, "]\n",
-            "sha256rnds2 xmm", $to, ", xmm", $from, "\n",
-        )
-    };
-}
-
 /// Round `$i` of the block and two steps.
 macro_rules! round {
-    ($step:ident, $i:literal $word:ident; $a:tt $b:tt $c:tt $d:tt $e:tt $f:tt $g:tt $h:tt) => {
+    ($i:literal $word:ident; $a:tt $b:tt $c:tt $d:tt $e:tt $f:tt $g:tt $h:tt) => {
         concat!(
             $word!(before $i),
-            $step!($i, 0; 2 1, 4 3, 6 5, 8 7),
+            step!($i, 0; 2 1, 4 3, 6 5, 8 7),
             // Σ1 and ch.
             op!("vprord", (10 13), $e; 6),
             op!("vprord", (11 14), $e; 11),
@@ -196,26 +180,26 @@ macro_rules! round {
             op!("vpaddd", (10 13), (10 13), (11 14)),
             op!("vpaddd", $h, $h, (10 13)),
             $word!(after $i, $g),
-            $step!($i, 1; 1 2, 3 4, 5 6, 7 8),
+            step!($i, 1; 1 2, 3 4, 5 6, 7 8),
         )
     };
 }
 
 /// Rounds, each with the kind of the next one's word. The working variables' names rotate, the registers stay.
 macro_rules! rounds {
-    ($step:ident;; $($s:tt)+) => { "" };
-    ($step:ident; $i:literal $word:ident $(, $more:literal $words:ident)*; $a:tt $b:tt $c:tt $d:tt $e:tt $f:tt $g:tt $h:tt) => {
+    (; $($s:tt)+) => { "" };
+    ($i:literal $word:ident $(, $more:literal $words:ident)*; $a:tt $b:tt $c:tt $d:tt $e:tt $f:tt $g:tt $h:tt) => {
         concat!(
-            round!($step, $i $word; $a $b $c $d $e $f $g $h),
-            rounds!($step; $($more $words),*; $h $a $b $c $d $e $f $g),
+            round!($i $word; $a $b $c $d $e $f $g $h),
+            rounds!($($more $words),*; $h $a $b $c $d $e $f $g),
         )
     };
 }
 
 /// Rounds 1–15.
 macro_rules! first_rounds {
-    ($step:ident) => {
-        rounds!($step;
+    () => {
+        rounds!(
             0 known, 1 known, 2 known, 3 known, 4 known, 5 known, 6 padding, 7 padding, 8 padding, 9 padding, 10 padding,
             11 padding, 12 padding, 13 padding, 14 known;
             (16 24) (17 25) (18 26) (19 27) (20 28) (21 29) (22 30) (23 31))
@@ -224,8 +208,8 @@ macro_rules! first_rounds {
 
 /// Fifteen later rounds.
 macro_rules! later_rounds {
-    ($step:ident) => {
-        rounds!($step;
+    () => {
+        rounds!(
             0 general, 1 general, 2 general, 3 general, 4 general, 5 general, 6 general, 7 general, 8 general, 9 general,
             10 general, 11 general, 12 general, 13 general, 14 general;
             (16 24) (17 25) (18 26) (19 27) (20 28) (21 29) (22 30) (23 31))
@@ -235,43 +219,34 @@ macro_rules! later_rounds {
 /// The second hashes' working variables a to h before a round, its word and constant added to `h`.
 pub(super) type State = [V; 8];
 
-/// The words of a batch's steps.
+/// The words of a batch's steps: those of the nonce in this place.
 #[derive(Clone, Copy)]
-pub(super) struct StepWords<'a, const SHARED: bool> {
+pub(super) struct StepWords<'a> {
     words: &'a Words,
-    /// The first chain's place. With `SHARED` it is every chain's, otherwise theirs are the ones after it.
     place: usize,
 }
 
-impl<'a, const SHARED: bool> StepWords<'a, SHARED> {
+impl<'a> StepWords<'a> {
     pub(super) fn new(words: &'a Words, place: usize) -> Self {
-        assert!(place + if SHARED { 1 } else { CHAINS } <= LANES, "place {place}");
+        assert!(place < LANES, "place {place}");
         Self { words, place }
     }
 
-    /// The words of a step for chain `i`.
-    pub(super) fn get(self, step: usize, i: usize) -> u64 {
-        self.words[step][self.place + if SHARED { 0 } else { i }]
+    pub(super) fn get(self, step: usize) -> u64 {
+        self.words[step][self.place]
     }
 }
 
 /// Runs `$rounds` with the steps of `$words`, each row of which is 128 bytes long.
 macro_rules! run {
-    ($rounds:ident, $s:ident, $chains:ident, $w:expr, $k:expr, $words:ident) => {
-        if SHARED {
-            run!(@ $rounds!(shared_step), $s, $chains, $w, $k, $words);
-        } else {
-            run!(@ $rounds!(own_step), $s, $chains, $w, $k, $words);
-        }
-    };
-    (@ $template:expr, $s:ident, $chains:ident, $w:expr, $k:expr, $words:ident) => {{
+    ($rounds:ident, $s:ident, $chains:ident, $w:expr, $k:expr, $words:ident) => {{
         let mut after = [[_mm256_setzero_si256(); 2]; 8];
         // SAFETY: it reads and writes `w`, reads `k` and `words`, each within what the caller's array has, changes no
         // other memory and names every register that it changes.
         #[expect(unsafe_code, reason = "assembler")]
         unsafe {
             asm!(
-                $template,
+                $rounds!(),
                 w = in(reg) $w, k = in(reg) $k, words = in(reg) &raw const $words.words[0][$words.place],
                 inout("xmm1") $chains[0][0], inout("xmm2") $chains[0][1],
                 inout("xmm3") $chains[1][0], inout("xmm4") $chains[1][1],
@@ -298,12 +273,7 @@ macro_rules! run {
 /// Rounds 1–15 beside a batch. `w`: words 0–7 and, in its place, 16.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-pub(super) fn first<const SHARED: bool>(
-    mut s: State,
-    chains: &mut Chains,
-    w: &[V; 17],
-    words: StepWords<'_, SHARED>,
-) -> State {
+pub(super) fn first(mut s: State, chains: &mut Chains, w: &[V; 17], words: StepWords<'_>) -> State {
     let k: &[u32; ROUNDS + 1] = K_PADDED[1..].first_chunk().expect("more constants");
     run!(first_rounds, s, chains, w.as_ptr(), k.as_ptr(), words);
     s
@@ -312,12 +282,12 @@ pub(super) fn first<const SHARED: bool>(
 /// Fifteen rounds from round `t` on, 16 or later, beside a batch. `w`: words `t - 16` to `t` and room for 15 more.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-pub(super) fn later<const SHARED: bool>(
+pub(super) fn later(
     mut s: State,
     chains: &mut Chains,
     w: &mut [V; 32],
     t: usize,
-    words: StepWords<'_, SHARED>,
+    words: StepWords<'_>,
 ) -> State {
     let k: &[u32; ROUNDS + 1] = K[t..].first_chunk().expect("a later round");
     run!(later_rounds, s, chains, w.as_mut_ptr(), k.as_ptr(), words);

@@ -2,9 +2,9 @@
 //! of headers whose first hash is done by vectors.
 //!
 //! `sha256rnds2` does two rounds, of which vectors need some thirty instructions, and a CPU that starts one each cycle
-//! has most of its ports left for other work beside it. So where the schedule is known, in the first hash, rounds are
-//! the extensions'; the second hash, whose schedule is not, and the first one's schedule are the vectors'. What CPU
-//! gains by it is for the measurement to say: see docs/kernels.md.
+//! has most of its ports left for other work beside it. So where headers share the schedule, the rounds of the first hash
+//! are the extensions'; the second hash, whose schedule each has to itself, is the vectors'. What CPU gains by it is for
+//! the measurement to say: see docs/kernels.md. Single headers are [`avx512`](super::avx512)'s.
 //!
 //! The second hash is done in four blocks of fifteen rounds (1 to 60), and beside each block goes a batch of four first
 //! hashes, two steps of two rounds to a round. Batches run one ahead of what they are for, so that their digests are
@@ -17,7 +17,6 @@ mod pair;
 use core::arch::x86_64::*;
 
 use self::block::StepWords;
-pub(in crate::sha256d) use self::pair::LANES;
 use self::pair::*;
 use crate::sha256d::Prepared;
 use crate::sha256d::lanes::{ROUND_0, clear_bits, note};
@@ -62,16 +61,6 @@ fn by_extension(state: [u32; 8]) -> [__m128i; 2] {
     [_mm_setr_epi32(f, e, b, a), _mm_setr_epi32(h, g, d, c)]
 }
 
-/// Tries `count` nonces from `start`, wrapping; `count` is a multiple of `LANES`.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-pub(in crate::sha256d) fn scan(p: &Prepared, start: u32, count: u64, limit: u32, hits: &mut Vec<u32>) {
-    let starts = [[Start::new(p); CHAINS]];
-    let feed = Feed::<false>::new(p, &starts, start);
-    for (group, lanes) in search(feed, count / LANES as u64, limit) {
-        note(lanes, hits, |lane| start.wrapping_add(group as u32 * LANES as u32 + lane));
-    }
-}
-
 /// Tries `count` nonces from `start`, wrapping, with each of `headers`, a multiple of `GROUP` of them, which share the
 /// second block of the first hash.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
@@ -88,21 +77,20 @@ pub(in crate::sha256d) fn scan_versions(
         starts.push([Start::new(a), Start::new(b), Start::new(c), Start::new(d)]);
     }
     let groups = (headers.len() / GROUP) as u64;
-    let feed = Feed::<true>::new(p, &starts, start);
+    let feed = Feed::new(p, &starts, start);
     for (group, lanes) in search(feed, count * groups, limit) {
         let first = (group % groups) as u32 * GROUP as u32;
         note(lanes, hits, |lane| (first + lane, start.wrapping_add((group / groups) as u32)));
     }
 }
 
-/// Batches one after the other: with `SHARED` each takes the next headers, and after all of them the next nonce,
-/// otherwise the next nonces of one header.
-struct Feed<'a, const SHARED: bool> {
+/// Batches one after the other: each takes the next headers, and after all of them the next nonce.
+struct Feed<'a> {
     header: &'a Prepared,
     starts: &'a [[Start; CHAINS]],
     /// Of the next batch.
     at: usize,
-    /// The next batch's first nonce.
+    /// The next batch's nonce.
     nonce: u32,
     /// The nonce that `words` begin with.
     base: u32,
@@ -112,13 +100,13 @@ struct Feed<'a, const SHARED: bool> {
 }
 
 /// A batch to run.
-struct Batch<'a, const SHARED: bool> {
+struct Batch<'a> {
     start: &'a [Start; CHAINS],
     nonce: u32,
-    words: StepWords<'a, SHARED>,
+    words: StepWords<'a>,
 }
 
-impl<'a, const SHARED: bool> Feed<'a, SHARED> {
+impl<'a> Feed<'a> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
     fn new(header: &'a Prepared, starts: &'a [[Start; CHAINS]], nonce: u32) -> Self {
         let (mut w, mut words) = (constant_words(header), [[0; LANES]; STEPS]);
@@ -128,7 +116,7 @@ impl<'a, const SHARED: bool> Feed<'a, SHARED> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-    fn next(&mut self) -> Batch<'_, SHARED> {
+    fn next(&mut self) -> Batch<'_> {
         if self.nonce.wrapping_sub(self.base) >= LANES as u32 {
             self.base = self.nonce;
             schedule(self.header, self.base, &mut self.w, &mut self.words);
@@ -137,20 +125,20 @@ impl<'a, const SHARED: bool> Feed<'a, SHARED> {
         self.at += 1;
         if self.at == self.starts.len() {
             self.at = 0;
-            self.nonce = nonce.wrapping_add(if SHARED { 1 } else { CHAINS as u32 });
+            self.nonce = nonce.wrapping_add(1);
         }
         Batch { start, nonce, words: StepWords::new(&self.words, nonce.wrapping_sub(self.base) as usize) }
     }
 }
 
-impl<const SHARED: bool> Batch<'_, SHARED> {
+impl Batch<'_> {
     /// The working variables after round 3.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
     fn enter(&self) -> Chains {
+        let nonce = self.nonce.swap_bytes().cast_signed();
         let mut chains = [[_mm_setzero_si128(); 2]; CHAINS];
         for (i, chain) in chains.iter_mut().enumerate() {
-            let nonce = self.nonce.wrapping_add(if SHARED { 0 } else { i as u32 }).swap_bytes().cast_signed();
             let [abef, cdgh] = self.start[i].entry;
             *chain = [_mm_add_epi32(abef, _mm_setr_epi32(0, nonce, 0, nonce)), cdgh];
         }
@@ -174,7 +162,7 @@ impl<const SHARED: bool> Batch<'_, SHARED> {
 /// Runs `groups` times as many headers as there are lanes. Of each group with a hit, its number and the lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn search<const SHARED: bool>(mut feed: Feed<'_, SHARED>, groups: u64, limit: u32) -> Vec<(u64, u32)> {
+fn search(mut feed: Feed<'_>, groups: u64, limit: u32) -> Vec<(u64, u32)> {
     let mut found = Vec::new();
     let mask = splat(clear_bits(limit));
     let mut w = [splat(0); 64];
@@ -196,11 +184,11 @@ fn search<const SHARED: bool>(mut feed: Feed<'_, SHARED>, groups: u64, limit: u3
 /// A batch with nothing beside it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn alone<const SHARED: bool>(batch: &Batch<'_, SHARED>) -> Chains {
+fn alone(batch: &Batch<'_>) -> Chains {
     let mut chains = batch.enter();
     for round in 0..ROUNDS {
-        for (i, [abef, cdgh]) in chains.iter_mut().enumerate() {
-            let words = |step| _mm_set_epi64x(0, batch.words.get(step, i).cast_signed());
+        let words = |step| _mm_set_epi64x(0, batch.words.get(step).cast_signed());
+        for [abef, cdgh] in &mut chains {
             // What was (a, b, e, f) becomes (c, d, g, h).
             *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, words(2 * round));
             *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, words(2 * round + 1));
@@ -213,11 +201,7 @@ fn alone<const SHARED: bool>(batch: &Batch<'_, SHARED>) -> Chains {
 /// the hash's top word. `w` is room for the schedule.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn side_by_side<const SHARED: bool>(
-    w: &mut [V; 64],
-    digest: [V; 8],
-    feed: &mut Feed<'_, SHARED>,
-) -> (V, [Chains; BATCHES]) {
+fn side_by_side(w: &mut [V; 64], digest: [V; 8], feed: &mut Feed<'_>) -> (V, [Chains; BATCHES]) {
     let [w0, w1, ..] = digest;
     w[..8].copy_from_slice(&digest);
     w[16] = add(small0(w1), w0);

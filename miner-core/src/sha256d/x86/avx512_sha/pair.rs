@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 type Half = __m256i;
 
 pub(super) type V = [Half; 2];
-pub(in crate::sha256d) const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// An operation of the kernel.
 macro_rules! op {
