@@ -4,11 +4,12 @@ use std::io;
 
 use crate::event::EndReason;
 
-/// Ctrl-C and, on Unix, SIGTERM.
+/// Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes: devices have to be switched off then too.
 #[cfg(unix)]
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -16,7 +17,11 @@ impl Signals {
     /// Starts to listen, in place of what the system would do. Must be called within a runtime.
     pub fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Waits for the next one. Cancel-safe.
@@ -24,6 +29,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => EndReason::Interrupted,
             _ = self.terminate.recv() => EndReason::Terminated,
+            _ = self.hang_up.recv() => EndReason::Terminated,
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::sweep::Sweep;
 const WORK_BYTES: usize = 64;
 /// Silence after which a burst is over.
 const GAP: Duration = Duration::from_millis(2);
+/// What a byte takes at 115,200 baud.
+const BYTE: Duration = Duration::from_nanos(86_806);
 /// Hashes a clock of each chip.
 const CORES: f64 = 55.0;
 /// Core voltage in mV: a trim pot sets it.
@@ -162,7 +164,9 @@ impl Device for Bm1384 {
     }
 
     fn handle_bytes(&mut self, now: Instant, _port: usize, bytes: &[u8]) {
-        self.handle_timeout(now);
+        // Silence ends with their first; `now` is the time of their last.
+        let before = BYTE * u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.handle_timeout(now.checked_sub(before).unwrap_or(now));
         if self.outbox.is_hung() {
             return;
         }

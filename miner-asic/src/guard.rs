@@ -79,7 +79,8 @@ impl GuardList {
             // A guard that has ended has left its board safe.
             let _ = entry.commands.send(Command::Stop);
         }
-        let done: Vec<_> = list.entries.drain(..).map(|entry| entry.done).collect();
+        // They stay in the list: whoever asks at the same time waits for them too.
+        let done: Vec<_> = list.entries.iter().map(|entry| Arc::clone(&entry.done)).collect();
         drop(list);
         loop {
             if done.iter().all(|done| done.load(Ordering::Acquire)) {

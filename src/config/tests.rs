@@ -178,7 +178,7 @@ fn asics_are_named_in_the_file_or_in_a_variable_and_both_are_checked() {
     assert_eq!((asic.all, places), (false, vec!["COM3", "/dev/ttyUSB1"]));
     for (text, what) in [
         ("[[device]]\nfreq = 500\n", "a device has no `key`"),
-        ("[[device]]\nkey = \"icarus\"\n", "`key` is `icarus`: not a device"),
+        ("[[device]]\nkey = \"icarus:\"\n", "`key` is `icarus:`: not a device"),
         ("[[device]]\nkey = \"icarus:x\"\nmv = -1\n", "`mv` is `-1`: not a whole number from 1 to 20000"),
         ("[[device]]\nkey = \"icarus:x\"\nfreq = \"fast\"\n", "`freq` is `fast`: not a clock in MHz"),
         (

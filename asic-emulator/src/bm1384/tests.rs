@@ -40,6 +40,16 @@ fn published_commands_are_heeded() {
 }
 
 #[test]
+fn work_that_takes_longer_than_the_silence_to_arrive_is_not_torn() {
+    let (mut stick, now) = (stick(1), Instant::now());
+    let work = block_1(u32::MAX, 0);
+    stick.handle_bytes(now, 0, &work[..10]);
+    // The first of the rest came at once, the last one 4.7 ms later.
+    stick.handle_bytes(now + BYTE * 54, 0, &work[10..]);
+    assert_eq!((stick.state(now).works, stick.state(now).bad_frames), (1, 0));
+}
+
+#[test]
 fn chips_are_counted_addressed_and_read() {
     let (mut stick, now) = (stick(2), Instant::now());
     let published = of_family("bm1384");

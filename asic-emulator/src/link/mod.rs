@@ -144,9 +144,9 @@ impl Shared {
         for (number, port) in ports.iter_mut().enumerate() {
             let baud = device.baud(number);
             port.receive(now, baud);
-            while let Some((at, bytes)) = port.poll_received(now) {
-                device.handle_timeout(at);
-                device.handle_bytes(at, number, &bytes);
+            while let Some(([first, last], bytes)) = port.poll_received(now) {
+                device.handle_timeout(first);
+                device.handle_bytes(last, number, &bytes);
             }
             next = [next, port.next_received()].into_iter().flatten().min();
         }

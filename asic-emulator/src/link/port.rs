@@ -81,7 +81,7 @@ impl Port {
     }
 
     /// Takes the bytes that have arrived at the device.
-    pub(super) fn poll_received(&mut self, now: Instant) -> Option<(Instant, Vec<u8>)> {
+    pub(super) fn poll_received(&mut self, now: Instant) -> Option<([Instant; 2], Vec<u8>)> {
         self.incoming.poll(now)
     }
 

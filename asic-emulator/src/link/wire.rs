@@ -63,11 +63,11 @@ impl Wire {
         self.free = Some(at);
     }
 
-    /// Takes what has arrived, and when the last of it did.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<(Instant, Vec<u8>)> {
+    /// Takes what has arrived, and when the first and the last of it did.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<([Instant; 2], Vec<u8>)> {
         let arrived = self.bytes.partition_point(|(at, _)| *at <= now);
-        let (at, _) = *self.bytes.get(arrived.checked_sub(1)?)?;
-        Some((at, self.bytes.drain(..arrived).map(|(_, byte)| byte).collect()))
+        let times = [0, arrived.checked_sub(1)?].map(|index| self.bytes[index].0);
+        Some((times, self.bytes.drain(..arrived).map(|(_, byte)| byte).collect()))
     }
 
     /// When all that is under way has arrived.

@@ -218,7 +218,8 @@ impl Bench<'_, '_, '_> {
         if let Choice::Remembered(tuning) | Choice::Settled(tuning) = *choice {
             let remembered = matches!(choice, Choice::Remembered(_));
             match self.both(device, tuning) {
-                Err(error) if remembered => {
+                // A card that is too hot to be asked has not failed.
+                Err(error) if remembered && !matches!(error, GpuError::Held) => {
                     self.config.cache.iter().for_each(|cache| cache.forget(&self.gpu.facts));
                     *choice = Choice::Open;
                     if !error.is_of_kernel() {
@@ -271,7 +272,8 @@ impl Workshop for Bench<'_, '_, '_> {
     }
 
     fn goes_on(&mut self) -> bool {
-        self.work.take_in()
+        let Self { guard, work, .. } = self;
+        work.take_in() && guard.wait(|pause| work.rest(pause))
     }
 
     fn tried(&mut self, _: Trial) {}

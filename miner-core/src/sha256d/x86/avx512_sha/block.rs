@@ -247,7 +247,7 @@ macro_rules! run {
         unsafe {
             asm!(
                 $rounds!(),
-                w = in(reg) $w, k = in(reg) $k, words = in(reg) &raw const $words.words[0][$words.place],
+                w = in(reg) $w, k = in(reg) $k, words = in(reg) $words.words.as_ptr().cast::<u64>().wrapping_add($words.place),
                 inout("xmm1") $chains[0][0], inout("xmm2") $chains[0][1],
                 inout("xmm3") $chains[1][0], inout("xmm4") $chains[1][1],
                 inout("xmm5") $chains[2][0], inout("xmm6") $chains[2][1],
