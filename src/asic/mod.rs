@@ -88,7 +88,7 @@ pub struct AsicBackends {
 /// Stands in for what keeps boards safe.
 #[cfg(not(feature = "asic"))]
 #[derive(Debug, Default)]
-pub struct Guards;
+pub struct Guards(());
 
 /// Stands in for what keeps boards safe.
 #[cfg(not(feature = "asic"))]
