@@ -74,7 +74,7 @@ fn a_stick_finds_accepted_shares_and_the_accounts_agree() {
 
 #[test]
 fn a_board_is_off_after_every_signal() {
-    for (signal, code) in [(Signal::Terminate, 0), (Signal::Interrupt, 130)] {
+    for (signal, code) in [(Signal::Terminate, 0), (Signal::Interrupt, 130), (Signal::HangUp, 0)] {
         let emulator = emulator("gamma");
         let pool = Practice::start(config());
         let lode = lode(&pool, &["-t", "0", "--device", &device("bitaxe-gamma", &emulator)]);

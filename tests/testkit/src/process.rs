@@ -60,6 +60,8 @@ pub enum Signal {
     Terminate,
     /// SIGINT, as Ctrl-C sends it.
     Interrupt,
+    /// SIGHUP, of a terminal that closes.
+    HangUp,
 }
 
 impl Lode {
@@ -175,6 +177,7 @@ impl Lode {
     pub fn send(&self, signal: Signal) {
         let name = match signal {
             Signal::Terminate => "TERM",
+            Signal::HangUp => "HUP",
             Signal::Interrupt => "INT",
         };
         let kill = format!("kill -{name} {}", self.child.id());
