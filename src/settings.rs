@@ -174,6 +174,8 @@ pub struct AsicPick {
     pub mhz: Option<f32>,
     /// Its core voltage in mV.
     pub millivolts: Option<u32>,
+    /// `false`: it is left out, even where all are taken.
+    pub enabled: bool,
 }
 
 /// When to stop by itself.

@@ -86,6 +86,10 @@ impl Choice {
             let known = Driver::ALL.map(Driver::name).to_vec();
             return self.problems.push(AsicProblem::NoDriver { name: printable(&pick.driver), known });
         };
+        if !pick.enabled {
+            // As `found` names it: known already, so that it is not taken with all the others.
+            return self.keys.push(format!("asic:{}:{}", driver.name(), pick.place));
+        }
         let settings = BoardSettings { mhz: pick.mhz, millivolts: pick.millivolts };
         let named = |device: &Sighting| device.device.name() == pick.place;
         let place = match seen.iter().find(|sighting| named(sighting)) {
@@ -200,7 +204,13 @@ mod tests {
     }
 
     fn pick(driver: &str, place: &str) -> AsicPick {
-        AsicPick { driver: driver.to_owned(), place: place.to_owned(), mhz: None, millivolts: None }
+        AsicPick {
+            driver: driver.to_owned(),
+            place: place.to_owned(),
+            mhz: None,
+            millivolts: None,
+            enabled: true,
+        }
     }
 
     fn chosen(all: bool, picks: &[AsicPick]) -> (Vec<String>, Vec<String>) {
@@ -220,6 +230,8 @@ mod tests {
         assert_eq!(keys, texts(&["asic:bitaxe-gamma:B1"]));
         assert_eq!(problems, texts(&["OSMU BitaxeBonanza cannot be used: its chip, BZM2, is not supported"]));
         assert_eq!(chosen(false, &[]), (Vec::new(), Vec::new()));
+        let disabled = AsicPick { enabled: false, ..pick("bitaxe-gamma", "B1") };
+        assert_eq!(chosen(true, &[disabled]).0, texts(&[]));
     }
 
     #[test]

@@ -80,9 +80,7 @@ fn pick(layers: &mut Layers<'_>, draft: Draft<'_>) -> Option<AsicPick> {
         let millivolts = of_device(layers, &DEVICE_MV, entries, value::millivolts);
         pick.mhz = mhz.or(pick.mhz);
         pick.millivolts = millivolts.or(pick.millivolts);
-        if !layers.pick_or_default(&DEVICE_ENABLED, None, Some(entries), value::yes_or_no) {
-            return None;
-        }
+        pick.enabled = layers.pick_or_default(&DEVICE_ENABLED, None, Some(entries), value::yes_or_no);
     }
     Some(pick)
 }

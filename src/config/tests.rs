@@ -94,7 +94,7 @@ fn flags_become_typed_settings() {
     assert_eq!(gpu.heat, HeatSettings { target: 70, cutoff: 85 });
     let pick = |driver: &str, place: &str, mhz, millivolts| {
         let (driver, place) = (driver.to_owned(), place.to_owned());
-        AsicPick { driver, place, mhz, millivolts }
+        AsicPick { driver, place, mhz, millivolts, enabled: true }
     };
     let gamma = pick("bitaxe-gamma", "B1", Some(500.0), Some(1130));
     assert_eq!(

@@ -320,7 +320,7 @@ pub(super) fn device(text: &str) -> Result<AsicPick, ValueError> {
         return Err(ValueError::Device);
     }
     let (driver, place) = (driver.to_ascii_lowercase(), place.to_owned());
-    let mut pick = AsicPick { driver, place, mhz: None, millivolts: None };
+    let mut pick = AsicPick { driver, place, mhz: None, millivolts: None, enabled: true };
     for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
         match setting.split_once('=') {
             Some(("freq", value)) => pick.mhz = Some(megahertz(value)?),

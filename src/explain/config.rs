@@ -125,7 +125,7 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
              like icarus:/dev/ttyUSB0"
                 .to_owned()
         }
-        ValueError::OtherKind(_) => "it belongs to other devices: see docs/configuration.md".to_owned(),
+        ValueError::OtherKind(_) => "it in a table of other devices; docs/configuration.md says of which".to_owned(),
         ValueError::Twice => "each device at most once: one table takes all of its settings".to_owned(),
         ValueError::Isa(_) => {
             "auto, a kernel like avx2, or kernels to leave out like -avx512,-avx2".to_owned()

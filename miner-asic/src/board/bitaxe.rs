@@ -37,6 +37,8 @@ const MAX_START: f32 = 60.0;
 const BAD_READINGS: u8 = 3;
 /// The part of the voltage that it may be off by.
 const TOLERANCE: f32 = 0.1;
+/// How often switching the voltage off is tried: one lost answer must not leave it on.
+const OFF_TRIES: usize = 2;
 /// Fan duty in percent of a board without power.
 const IDLE_FAN: u8 = 25;
 /// The fan's duty in percent grows with the temperature in °C between these two points.
@@ -299,9 +301,9 @@ impl Keeper for BitaxeKeeper {
         self.regulator = None;
         // Each step is worth trying whatever became of the others.
         let _ = self.bridge.set_pin(RESET, false);
-        let _ = Tps546::off(&mut self.bridge);
+        let off = (0..OFF_TRIES).any(|_| Tps546::off(&mut self.bridge).is_ok());
         self.fan = None;
-        let _ = self.set_fan(if hot { 100 } else { IDLE_FAN });
+        let _ = self.set_fan(if off && !hot { IDLE_FAN } else { 100 });
     }
 }
 
