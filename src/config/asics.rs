@@ -13,7 +13,7 @@ use super::value::{self, ValueError};
 use crate::cli::AsicFlags;
 use crate::settings::{AsicPick, AsicSettings};
 
-/// Most devices: more than a machine has USB addresses.
+/// Most devices by flags or a variable: more than a machine has USB addresses.
 const MAX_DEVICES: usize = 256;
 
 /// The ASICs in force.

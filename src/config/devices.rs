@@ -19,6 +19,7 @@ const LEAST_DISTANCE: u8 = 5;
 
 /// A setting of a whole kind of devices, and where it was given.
 pub(super) struct General<T> {
+    pub(super) setting: &'static Setting,
     pub(super) value: T,
     pub(super) origin: Origin,
 }
@@ -36,6 +37,15 @@ impl AllGpus {
         let given = [&self.target, &self.cutoff].into_iter().find(|given| !is_default(&given.origin));
         let at = given.map_or(Origin::Default, |given| given.origin.clone());
         heat(layers, self.target.value, self.cutoff.value, at)
+    }
+}
+
+/// Refuses more tables than a machine has devices, whatever kinds of devices they are for.
+pub(super) fn limit_tables(layers: &mut Layers<'_>, file: &mut ConfigFile) {
+    let given = file.devices.len();
+    if given > MAX_DEVICES {
+        layers.errors.push(ConfigError::TooManyDevices { given, limit: MAX_DEVICES });
+        file.devices.clear();
     }
 }
 
@@ -61,11 +71,6 @@ pub(super) fn refuse(
 
 /// The tables of GPUs, in order: the first that fits a GPU is its own.
 pub(super) fn gpu_devices(layers: &mut Layers<'_>, file: &ConfigFile, all: &AllGpus) -> Vec<GpuDevice> {
-    let given = file.devices.len();
-    if given > MAX_DEVICES {
-        layers.errors.push(ConfigError::TooManyDevices { given, limit: MAX_DEVICES });
-        return Vec::new();
-    }
     let mut devices: Vec<GpuDevice> = Vec::new();
     for (number, (entries, header)) in (1..).zip(&file.devices) {
         layers.pool = number;
@@ -122,18 +127,16 @@ fn own<T: Copy>(
     all: &General<T>,
     read: impl Fn(&str) -> Result<T, ValueError>,
 ) -> T {
-    if !entries.contains_key(setting.name) {
-        return all.value;
+    let Some(entry) = entries.get(setting.name) else { return all.value };
+    let (Origin::Flag(by) | Origin::Env(by)) = all.origin else {
+        return layers.pick(setting, None, Some(entries), read).map_or(all.value, |(value, _)| value);
+    };
+    if let Err(problem) = read(&entry.text) {
+        layers.reject(setting, &entry.text, problem, Origin::File(entry.spot.clone()));
     }
-    let Some((value, _)) = layers.pick(setting, None, Some(entries), read) else { return all.value };
-    match all.origin {
-        Origin::Flag(by) | Origin::Env(by) => {
-            let notice = Notice::BeatenTable { by, key: setting.name, number: layers.pool };
-            layers.notices.push(notice);
-            all.value
-        }
-        Origin::Default | Origin::File(_) => value,
-    }
+    layers.notices.push(Notice::BeatenTable { by, key: setting.name, number: layers.pool });
+    layers.record_beaten(setting, all.setting);
+    all.value
 }
 
 fn heat(layers: &mut Layers<'_>, target: u8, cutoff: u8, at: Origin) -> HeatSettings {

@@ -116,6 +116,15 @@ impl<'a> Layers<'a> {
         self.facts.push(Fact { section, pool: self.pool, name, value, origin });
     }
 
+    /// Notes that what is in force for `general` is so for `setting`, which it beats.
+    pub(super) fn record_beaten(&mut self, setting: &'static Setting, general: &'static Setting) {
+        let of_general = |fact: &&Fact| fact.section == general.section && fact.name == general.name;
+        if let Some(fact) = self.facts.iter().find(of_general).cloned() {
+            let Setting { section, name, .. } = *setting;
+            self.facts.push(Fact { section, pool: self.pool, name, ..fact });
+        }
+    }
+
     /// Notes what is wrong.
     pub(super) fn reject(&mut self, setting: &'static Setting, text: &str, problem: ValueError, at: Origin) {
         let given = showable(setting, text);

@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use super::asics::asics;
-use super::devices::{AllGpus, General, gpu_devices};
+use super::devices::{AllGpus, General, gpu_devices, limit_tables};
 use super::env::Surroundings;
 use super::error::{ConfigError, Notice};
 use super::file::{self, ConfigFile, Entries};
@@ -163,8 +163,9 @@ fn check_algorithm(layers: &mut Layers<'_>, other: Option<&str>) {
 fn config_file(layers: &mut Layers<'_>, flag: Option<&str>) -> ConfigFile {
     let Some((path, _)) = layers.pick(&CONFIG, flag, None, value::path) else { return ConfigFile::default() };
     match file::read(&path) {
-        Ok(config) => {
+        Ok(mut config) => {
             warn_if_everybody_can_read(layers, &path, &config);
+            limit_tables(layers, &mut config);
             config
         }
         Err(errors) => {
@@ -244,7 +245,7 @@ fn general<T>(
     let default =
         || (read(setting.default).expect("every default is a value of its setting"), Origin::Default);
     let (value, origin) = picked.unwrap_or_else(default);
-    General { value, origin }
+    General { setting, value, origin }
 }
 
 fn limits(layers: &mut Layers<'_>, args: &MineArgs) -> RunLimits {

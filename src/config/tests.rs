@@ -156,6 +156,24 @@ fn a_table_of_one_device_beats_the_file_and_flags_and_variables_beat_the_table()
             "LODE_GPU_TEMP_CUTOFF holds for all devices: `temp_cutoff` of [[device]] 2 is not heeded",
         ]
     );
+    let shown = print(&beaten.facts);
+    let (_, tables) = shown.split_once("[[device]] # 1\n").expect("the tables are shown");
+    let lines: Vec<String> =
+        tables.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "intensity = 5 # flag --gpu-intensity",
+        "temp_cutoff = 92 # variable LODE_GPU_TEMP_CUTOFF",
+        &format!("temp_target = 60 # {} line 7", path.display()),
+    ] {
+        assert_eq!(lines.iter().filter(|shown| *shown == line).count(), 1, "{line} in {tables}");
+    }
+    let beaten = ["intensity = desktop ", "temp_cutoff = 88 "];
+    let shown = |value: &&str| lines.iter().any(|line| line.starts_with(*value));
+    assert_eq!(beaten.iter().find(|value| shown(value)), None, "it is not in force: {tables}");
+    let line = format!("mine --gpu-intensity 5 --config {}", path.display());
+    std::fs::write(&path, file.replace("desktop", "fast")).expect("written");
+    let errors = mine(&args(&line), &around(&[], false)).expect_err("what is beaten is checked all the same");
+    assert!(errors[0].to_string().starts_with("`intensity` is `fast`"), "{}", errors[0]);
 }
 
 #[test]
@@ -189,6 +207,26 @@ fn asics_are_named_in_the_file_or_in_a_variable_and_both_are_checked() {
     ] {
         let errors = resolved(text, &[]).expect_err("bad");
         assert_eq!(errors[0].to_string(), what);
+    }
+}
+
+#[test]
+fn too_many_devices_are_said_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lode.toml");
+    let errors = |text: String| {
+        std::fs::write(&path, text).expect("written");
+        let line = format!("mine --config {}", path.display());
+        let resolved = mine(&args(&line), &around(&[], false));
+        resolved.err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let asics = |count: usize| {
+        (0..count).map(|at| format!("[[device]]\nkey = \"icarus:{at}\"\n")).collect::<String>()
+    };
+    let gpus = |count: usize| (0..count).map(|at| format!("[[device]]\nkey = {at}\n")).collect::<String>();
+    assert!(errors(asics(128) + &gpus(128)).is_empty());
+    for text in [asics(257), gpus(257), asics(200) + &gpus(57)] {
+        assert_eq!(errors(text), ["257 devices are more than 256"]);
     }
 }
 
