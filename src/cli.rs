@@ -38,7 +38,7 @@ pub enum Command {
     Mine(Box<MineArgs>),
     /// Measure every kernel, offline, and check its results (also --benchmark)
     #[command(after_help = help::AFTER_BENCH)]
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// List the devices that lode can mine with
     Devices(DevicesArgs),
     /// Run the practice pool alone, for any Stratum V1 miner
@@ -180,7 +180,8 @@ pub struct CpuFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "GPU")]
 pub struct GpuFlags {
-    /// GPUs: all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them [default: none]
+    /// GPUs: all, none, numbers like 0,2-3, or parts of names, as `lode devices` lists them [default: none, as
+    /// no real card has run this yet]
     #[arg(long, value_name = "GPUS", allow_hyphen_values = true)]
     pub gpu: Option<String>,
     /// Take software GPUs too: they are slower than the CPU's own kernels, and for tests
@@ -257,6 +258,15 @@ pub struct BenchArgs {
     /// Take software GPUs too: they are for tests
     #[arg(long, requires = "gpu")]
     pub gpu_allow_cpu: bool,
+    /// Temperature in °C that GPUs are slowed down to stay at, as in `lode mine` [default: 80]
+    #[arg(long, value_name = "CELSIUS", allow_negative_numbers = true, requires = "gpu")]
+    pub gpu_temp_target: Option<String>,
+    /// Temperature in °C at which the measurement of a GPU ends [default: 90]
+    #[arg(long, value_name = "CELSIUS", allow_negative_numbers = true, requires = "gpu")]
+    pub gpu_temp_cutoff: Option<String>,
+    /// Read what this TOML file says of GPUs and single ones, but for which to take, as `lode mine` would
+    #[arg(short = 'c', long, value_name = "FILE", requires = "gpu")]
+    pub config: Option<String>,
     /// Time for each measurement [default: 1s]
     #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     pub time: Option<String>,

@@ -8,7 +8,7 @@ use miner_core::backend::contract_tests::{Rig, hits};
 use miner_core::types::Target;
 use miner_core::work::{NonceRange, WorkUnit};
 use miner_gpu::kernel::{Form, MIDSTATES};
-use miner_gpu::{Gpu, GpuBackend, GpuConfig, Searcher};
+use miner_gpu::{Gpu, GpuBackend, GpuConfig, Searcher, Watched};
 use sha2_baseline::{Digest, Sha256};
 
 use crate::{Spread, tuning};
@@ -198,7 +198,8 @@ struct Bare {
 impl Bare {
     fn new(gpu: &Gpu, midstates: u32) -> Self {
         let form = Form { midstates, ..Form::DEFAULT };
-        let mut searcher = Searcher::open(gpu, form).expect("the GPU opens");
+        let unwatched = Watched::start(gpu.clone(), &GpuConfig::default()).expect("nothing is started");
+        let mut searcher = Searcher::open(&unwatched, form).expect("the GPU opens");
         searcher.selftest().expect("the kernel is right");
         let header = |version: u32| {
             let mut header = [0x5a; 80];

@@ -22,6 +22,9 @@ pub enum GpuError {
     /// It may not start a dispatch now.
     #[error("held back by its temperature guard")]
     Held,
+    /// Its temperature guard has stopped it, and nobody waits until it has cooled down.
+    #[error("{0}")]
+    Stopped(String),
     /// A known answer was missed.
     #[error("{case}: expected {expected:x?}, found {found:x?}")]
     WrongAnswer {

@@ -16,6 +16,7 @@ mod selftest;
 mod telemetry;
 mod tuner;
 mod tuning;
+mod watched;
 
 pub use adapter::{Gpu, GpuFacts, Gpus, Unusable};
 pub use backend::{Fault, FaultHook, GpuBackend, GpuConfig, Step};
@@ -26,3 +27,4 @@ pub use searcher::{Search, Searcher};
 pub use telemetry::{Reading, Sensor, Telemetry, TelemetryError};
 pub use tuner::Trial;
 pub use tuning::{Tuning, TuningCache};
+pub use watched::Watched;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wgpu::{
     BindGroup, BindGroupEntry, BindGroupLayout, BindGroupLayoutEntry, BindingType, Buffer, BufferBindingType,
@@ -15,6 +15,7 @@ use crate::adapter::Gpu;
 use crate::care::Gate;
 use crate::error::GpuError;
 use crate::kernel::{Form, HIT_BYTES, HITS, Kernel};
+use crate::pace::Intensity;
 
 /// Workgroups along one dimension of a dispatch, by the specification of every interface.
 const MAX_GROUPS: u64 = 65_535;
@@ -210,6 +211,23 @@ impl Device {
             slot.submission = Some(self.queue.submit([commands]));
         }
         !slot.held
+    }
+
+    /// Starts a dispatch, waits for it, and lets the GPU rest as it has to at its temperature. Tells how long it worked, too.
+    pub(crate) fn search(
+        &self,
+        slot: &mut Slot,
+        pipeline: &Pipeline,
+        words: &[u32],
+        dispatch: Dispatch,
+        patience: Duration,
+    ) -> Result<(Found, Duration), GpuError> {
+        let start = Instant::now();
+        self.submit(slot, pipeline, words, dispatch);
+        let found = self.collect(slot, patience)?;
+        let took = start.elapsed();
+        thread::sleep(Intensity::NORMAL.slowed(self.gate.duty()).pause(took));
+        Ok((found, took))
     }
 
     /// Waits for the slot's dispatch, but not longer than `patience`.

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use crate::adapter::Gpu;
-use crate::care::Gate;
+use crate::care::once_let;
 use crate::error::GpuError;
 use crate::kernel::Form;
 use crate::pipeline::{Device, Dispatch, Pipeline, Slot, fitting};
 use crate::selftest::{FIRST_ANSWER, selftest};
+use crate::watched::Watched;
 
-/// An open GPU with one kernel.
+/// An open GPU with one kernel. It rests between dispatches as its temperature wants.
 pub struct Searcher {
+    gpu: Watched,
     device: Device,
     pipeline: Pipeline,
     slot: Slot,
@@ -24,14 +25,19 @@ pub struct Search {
     pub hits: Vec<(u32, u32)>,
     /// How many there were.
     pub count: u32,
+    /// How long the GPU worked.
+    pub took: Duration,
 }
 
 impl Searcher {
     /// Opens a GPU and compiles a kernel.
-    pub fn open(gpu: &Gpu, form: Form) -> Result<Self, GpuError> {
-        let device = Device::open(gpu, Gate::open())?;
+    ///
+    /// # Errors
+    /// As all that a searcher does: also [`GpuError::Stopped`], where the GPU is or becomes too hot.
+    pub fn open(gpu: &Watched, form: Form) -> Result<Self, GpuError> {
+        let device = gpu.open()?;
         let (pipeline, slot) = (device.compile(form)?, device.slot());
-        Ok(Self { device, pipeline, slot, patience: FIRST_ANSWER })
+        Ok(Self { gpu: gpu.clone(), device, pipeline, slot, patience: FIRST_ANSWER })
     }
 
     /// Compiles another kernel.
@@ -42,7 +48,7 @@ impl Searcher {
 
     /// Asks the kernel known answers.
     pub fn selftest(&mut self) -> Result<(), GpuError> {
-        selftest(&self.device, &self.pipeline, &mut self.slot)
+        self.once_let(|own| selftest(&own.device, &own.pipeline, &mut own.slot))
     }
 
     /// How long an answer is waited for from now on, instead of a minute. One that did not come leaves the device unusable.
@@ -67,9 +73,15 @@ impl Searcher {
         let words = self.pipeline.kernel.words(headers);
         let first = first & !(self.pipeline.kernel.form().nonces - 1);
         let nonces = self.fitting(nonces);
-        self.device.submit(&mut self.slot, &self.pipeline, &words, Dispatch { first, nonces, limit });
-        let mut found = self.device.collect(&mut self.slot, self.patience)?;
+        let dispatch = Dispatch { first, nonces, limit };
+        let (mut found, took) = self.once_let(|own| {
+            own.device.search(&mut own.slot, &own.pipeline, &words, dispatch, own.patience)
+        })?;
         found.hits.sort_unstable();
-        Ok(Search { hits: found.hits, count: found.count })
+        Ok(Search { hits: found.hits, count: found.count, took })
+    }
+
+    fn once_let<T>(&mut self, step: impl FnMut(&mut Self) -> Result<T, GpuError>) -> Result<T, GpuError> {
+        once_let(self, |own| own.gpu.ready().map(|()| true), step)?.ok_or(GpuError::Held)
     }
 }

@@ -1,17 +1,17 @@
 //! Which kernel is fastest on this driver: measured, one property at a time.
 
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use miner_core::types::HashRate;
 
-use crate::adapter::Gpu;
-use crate::care::Gate;
+use crate::care::once_let;
 use crate::error::GpuError;
 use crate::kernel::{Choose, Form, Majority, Rotate, Variant};
 use crate::pipeline::{Device, Dispatch, Pipeline, Slot, drop_aside, fitting};
 use crate::selftest::selftest;
 use crate::tuning::Tuning;
+use crate::watched::Watched;
 
 /// Time that a measured dispatch should take at least.
 const WINDOW: Duration = Duration::from_millis(15);
@@ -45,8 +45,8 @@ pub(crate) trait Workshop {
     /// Compiles a kernel, and asks it known answers.
     fn prove(&mut self, device: &Device, form: Form, slot: &mut Slot) -> Result<Pipeline, GpuError>;
 
-    /// Whether to go on; asked before each kernel.
-    fn goes_on(&mut self) -> bool;
+    /// Waits until dispatches may start, and says whether to go on; asked before each try of a kernel.
+    fn goes_on(&mut self) -> Result<bool, GpuError>;
 
     /// A kernel was tried.
     fn tried(&mut self, trial: Trial);
@@ -58,17 +58,17 @@ impl Tuning {
     ///
     /// # Errors
     ///
-    /// The device cannot be opened or fails again and again, or no kernel is right.
-    pub fn of(gpu: &Gpu, told: &mut dyn FnMut(Trial) -> bool) -> Result<Option<Self>, GpuError> {
+    /// The device cannot be opened, is stopped by its guard or fails again and again, or no kernel is right.
+    pub fn of(gpu: &Watched, told: &mut dyn FnMut(Trial) -> bool) -> Result<Option<Self>, GpuError> {
         struct Alone<'a> {
-            gpu: &'a Gpu,
+            gpu: &'a Watched,
             told: &'a mut dyn FnMut(Trial) -> bool,
             goes_on: bool,
         }
 
         impl Workshop for Alone<'_> {
             fn open(&mut self) -> Result<Device, GpuError> {
-                Device::open(self.gpu, Gate::open())
+                self.gpu.open()
             }
 
             fn prove(&mut self, device: &Device, form: Form, slot: &mut Slot) -> Result<Pipeline, GpuError> {
@@ -76,8 +76,8 @@ impl Tuning {
                 selftest(device, &pipeline, slot).map(|()| pipeline)
             }
 
-            fn goes_on(&mut self) -> bool {
-                self.goes_on
+            fn goes_on(&mut self) -> Result<bool, GpuError> {
+                if self.goes_on { self.gpu.ready().map(|()| true) } else { Ok(false) }
             }
 
             fn tried(&mut self, trial: Trial) {
@@ -85,7 +85,7 @@ impl Tuning {
             }
         }
 
-        Self::measure(&mut Device::open(gpu, Gate::open())?, &mut Alone { gpu, told, goes_on: true })
+        Self::measure(&mut gpu.open()?, &mut Alone { gpu, told, goes_on: true })
     }
 
     /// Measures kernels against each other, one property at a time. Takes seconds: every kernel is compiled for it.
@@ -164,15 +164,18 @@ impl Contest<'_> {
     }
 
     /// Challenges the best kernel with itself, changed. One that the driver refuses, that computes wrongly, or that takes
-    /// the device down, loses.
+    /// the device down, loses; one that the gate held up is tried again.
     fn vary(&mut self, change: impl FnOnce(&mut Form)) -> Result<(), GpuError> {
-        self.stopped = self.stopped || !self.workshop.goes_on();
         if self.stopped {
             return Ok(());
         }
         let mut form = self.form();
         change(&mut form);
-        let rate = self.challenge(form);
+        let tried = self.once_let(|contest| match contest.challenge(form) {
+            Err(GpuError::Held) => Err(GpuError::Held),
+            rate => Ok(rate),
+        })?;
+        let Some(rate) = tried else { return Ok(()) };
         self.workshop.tried(Trial { form, rate: rate.clone().map(HashRate) });
         let Err(error) = rate else { return Ok(()) };
         if !error.is_of_kernel() {
@@ -184,6 +187,16 @@ impl Contest<'_> {
         }
         self.refused.get_or_insert(error);
         Ok(())
+    }
+
+    /// `None`: the workshop would not go on.
+    fn once_let<T>(
+        &mut self,
+        step: impl FnMut(&mut Self) -> Result<T, GpuError>,
+    ) -> Result<Option<T>, GpuError> {
+        let done = once_let(self, |contest| contest.workshop.goes_on(), step)?;
+        self.stopped = self.stopped || done.is_none();
+        Ok(done)
     }
 
     /// Hashes a second of the challenger, which is the best one now if they are enough.
@@ -221,8 +234,9 @@ impl Contest<'_> {
         let kept = best.as_ref().map(|best| (best.form(), best.rate));
         drop_aside((best, slot, mem::replace(self.device, device)));
         if let Some((form, rate)) = kept {
-            let pipeline = self.workshop.prove(self.device, form, &mut self.slot)?;
-            self.best = Some(Champion { pipeline, rate });
+            let proven =
+                self.once_let(|contest| contest.workshop.prove(contest.device, form, &mut contest.slot))?;
+            self.best = proven.map(|pipeline| Champion { pipeline, rate });
         }
         Ok(())
     }
@@ -239,8 +253,6 @@ fn rate_of(device: &Device, slot: &mut Slot, pipeline: &Pipeline, nonces: u64) -
 fn window(device: &Device, slot: &mut Slot, pipeline: &Pipeline, nonces: u64) -> Result<Duration, GpuError> {
     let header = [0x5a; 80];
     let words = pipeline.kernel.words(&vec![header; pipeline.kernel.form().midstates as usize]);
-    let start = Instant::now();
-    device.submit(slot, pipeline, &words, Dispatch { first: 0, nonces, limit: 0 });
-    device.collect(slot, HANG)?;
-    Ok(start.elapsed())
+    let dispatch = Dispatch { first: 0, nonces, limit: 0 };
+    device.search(slot, pipeline, &words, dispatch, HANG).map(|(_, took)| took)
 }

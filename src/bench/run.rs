@@ -58,14 +58,9 @@ pub enum BenchError {
         /// What the system said.
         source: io::Error,
     },
-    /// No GPU gave a figure.
-    #[error("{name} {why}")]
-    Gpu {
-        /// The last one's name.
-        name: String,
-        /// What was wrong with it.
-        why: String,
-    },
+    /// No GPU gave a figure: their names, each with what was wrong with it.
+    #[error("{0}")]
+    Gpu(String),
 }
 
 /// Checks every kernel, and measures those that are right with every number of threads until `stop` is asked.

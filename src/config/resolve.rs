@@ -117,19 +117,15 @@ fn bench_cpu(layers: &mut Layers<'_>, args: &BenchArgs) -> BenchCpu {
 }
 
 fn bench_gpu(layers: &mut Layers<'_>, args: &BenchArgs, choice: &str) -> GpuSettings {
-    let allow_cpu = args.gpu_allow_cpu.then_some("true");
-    let all = AllGpus {
-        intensity: general(layers, &GPU_INTENSITY, None, None, value::intensity),
-        target: general(layers, &GPU_TARGET, None, None, value::temp_target),
-        cutoff: general(layers, &GPU_CUTOFF, None, None, value::temp_cutoff),
+    let config = config_file(layers, args.config.as_deref());
+    let flags = GpuFlags {
+        gpu: Some(choice.to_owned()),
+        gpu_allow_cpu: args.gpu_allow_cpu,
+        gpu_temp_target: args.gpu_temp_target.clone(),
+        gpu_temp_cutoff: args.gpu_temp_cutoff.clone(),
+        ..GpuFlags::default()
     };
-    GpuSettings {
-        choice: layers.pick_or_default(&GPU, Some(choice), None, value::gpus),
-        allow_cpu: layers.pick_or_default(&GPU_ALLOW_CPU, allow_cpu, None, value::yes_or_no),
-        intensity: all.intensity.value,
-        heat: all.heat(layers),
-        devices: Vec::new(),
-    }
+    gpu(layers, &flags, &config)
 }
 
 fn file_flag(layers: &mut Layers<'_>, setting: &'static Setting, flag: Option<&str>) -> Option<PathBuf> {

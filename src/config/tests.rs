@@ -11,8 +11,8 @@ use super::*;
 use crate::cli::{Cli, Command, MineArgs, with_command};
 use crate::explain::Explain;
 use crate::settings::{
-    AsicPick, AsicSettings, GpuChoice, GpuDevice, GpuIntensity, GpuPick, HeatSettings, MineSettings,
-    OutputFormat,
+    AsicPick, AsicSettings, BenchTask, GpuChoice, GpuDevice, GpuIntensity, GpuPick, HeatSettings,
+    MineSettings, OutputFormat,
 };
 
 type Vars = &'static [(&'static str, &'static str)];
@@ -208,6 +208,31 @@ fn asics_are_named_in_the_file_or_in_a_variable_and_both_are_checked() {
         let errors = resolved(text, &[]).expect_err("bad");
         assert_eq!(errors[0].to_string(), what);
     }
+}
+
+#[test]
+fn a_bench_keeps_gpus_as_cool_as_mining_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lode.toml");
+    let file = "[gpu]\ndevices = \"none\"\ntemp_target = 70\n[[device]]\nkey = 0\ntemp_target = 50\ntemp_cutoff = 60\n";
+    std::fs::write(&path, file).expect("written");
+    let gpus = |line: &str, vars: &[(&str, &str)]| {
+        let line = line.split_whitespace().map(OsString::from);
+        let Command::Bench(args) = Cli::parse_from(line).command else { panic!("it is no bench") };
+        match bench(&args, &around(vars, false)).expect("good settings").settings.task {
+            BenchTask::Gpu { gpu, .. } => gpu,
+            other => panic!("{other:?}"),
+        }
+    };
+    let heat = |target, cutoff| HeatSettings { target, cutoff };
+    let plain = gpus("lode bench --gpu", &[]);
+    assert_eq!((plain.choice, plain.heat, plain.devices.len()), (GpuChoice::All, heat(80, 90), 0));
+    let file = format!("--config {}", path.display());
+    let own = gpus(&format!("lode bench --gpu all {file}"), &[]);
+    assert_eq!((own.choice, own.heat, own.devices[0].heat), (GpuChoice::All, heat(70, 90), heat(50, 60)));
+    let line = format!("lode bench --gpu 0 --gpu-temp-target 65 {file}");
+    let flags = gpus(&line, &[("LODE_GPU_TEMP_CUTOFF", "85"), ("LODE_GPU", "none")]);
+    assert_eq!((flags.heat, flags.devices[0].heat), (heat(65, 85), heat(65, 85)));
 }
 
 #[test]

@@ -254,11 +254,11 @@ impl Explain for BenchError {
         let advice = match self {
             Self::Nothing => "leave --isa and -t out to measure everything",
             Self::Thread { .. } => SYSTEM,
-            Self::Gpu { .. } => {
+            Self::Gpu(_) => {
                 return Explanation::new(
                     self,
                     Exit::NoDevice,
-                    "update its driver, or leave it out with --gpu",
+                    "let it cool down where it is too hot, else update its driver, or leave it out with --gpu",
                 );
             }
         };

@@ -18,34 +18,40 @@ pub fn backends(settings: &GpuSettings) -> GpuBackends {
     if settings.choice == GpuChoice::None {
         return GpuBackends::default();
     }
+    let (chosen, problems) = chosen(settings);
+    let cache = cache_folder().map(|folder| TuningCache { folder, build: version::LINE.to_owned() });
+    let cards = chosen.iter().any(|(gpu, _)| !gpu.facts.is_software);
+    let backend = |(gpu, config)| -> Box<dyn HashBackend> {
+        Box::new(GpuBackend::new(gpu, GpuConfig { cache: cache.clone(), ..config }))
+    };
+    GpuBackends { list: chosen.into_iter().map(backend).collect(), cards, problems }
+}
+
+/// The GPUs that the settings choose, how each is to be used, and what is wrong with the choice.
+pub fn chosen(settings: &GpuSettings) -> (Vec<(Gpu, GpuConfig)>, Vec<GpuProblem>) {
     let Picked { facts, gpus, mut problems } = picked(settings);
     let telemetry = Telemetry::default();
-    let cache = cache_folder().map(|folder| TuningCache { folder, build: version::LINE.to_owned() });
-    let cards = gpus.iter().any(|(_, gpu)| !gpu.facts.is_software);
-    let mut list: Vec<Box<dyn HashBackend>> = Vec::new();
+    let mut chosen = Vec::new();
     for (at, gpu) in gpus {
         let sensor = telemetry.sensor(&gpu.facts);
         if let (Err(reason), false) = (&sensor, gpu.facts.is_software) {
             note_no_sensor(&mut problems, printable(&gpu.facts.name), printable(&reason.to_string()));
         }
-        let own = own(settings, at, &facts);
-        let HeatSettings { target, cutoff } = own.map_or(settings.heat, |own| own.heat);
-        let config = GpuConfig {
-            intensity: intensity(own.map_or(settings.intensity, |own| own.intensity)),
-            heat: HeatLimits { target: target.into(), cutoff: cutoff.into() },
-            sensor: sensor.ok(),
-            cache: cache.clone(),
-            ..GpuConfig::default()
-        };
-        list.push(Box::new(GpuBackend::new(gpu, config)));
+        let config = GpuConfig { sensor: sensor.ok(), ..configured(settings, at, &facts) };
+        chosen.push((gpu, config));
     }
-    GpuBackends { list, cards, problems }
+    (chosen, problems)
 }
 
-/// The GPUs that the settings choose, and what is wrong with the choice.
-pub fn chosen(settings: &GpuSettings) -> (Vec<Gpu>, Vec<GpuProblem>) {
-    let Picked { gpus, problems, .. } = picked(settings);
-    (gpus.into_iter().map(|(_, gpu)| gpu).collect(), problems)
+/// What the settings say of this GPU: its own table, or else what holds for all.
+fn configured(settings: &GpuSettings, at: usize, gpus: &[GpuFacts]) -> GpuConfig {
+    let own = own(settings, at, gpus);
+    let HeatSettings { target, cutoff } = own.map_or(settings.heat, |own| own.heat);
+    GpuConfig {
+        intensity: intensity(own.map_or(settings.intensity, |own| own.intensity)),
+        heat: HeatLimits { target: target.into(), cutoff: cutoff.into() },
+        ..GpuConfig::default()
+    }
 }
 
 /// GPUs that settings chose.
@@ -263,6 +269,11 @@ mod tests {
         ];
         let enabled = |at| own(&settings, at, &gpus).map(|own| own.enabled);
         assert_eq!([0, 1, 2].map(enabled), [Some(true), Some(false), None]);
+        let heat = |at| configured(&settings, at, &gpus).heat;
+        let (own, of_all) =
+            (HeatLimits { target: 60.0, cutoff: 70.0 }, HeatLimits { target: 80.0, cutoff: 90.0 });
+        assert_eq!([0, 1, 2].map(heat), [own, own, of_all]);
+        assert_eq!(configured(&settings, 0, &gpus).intensity, Intensity::DESKTOP);
         let unknown = GpuProblem::NoSuchDevice("`gpu:99`".to_owned());
         assert_eq!(choose(&settings, &gpus), (vec![0, 2], vec![unknown.clone()]));
         settings.choice = GpuChoice::Some(vec![GpuPick::Index(1)]);

@@ -2,6 +2,7 @@
 //!
 //! Without any, each test says that it was ignored; with LODE_REQUIRE_GPU=1 it fails.
 
+mod heat;
 mod losses;
 
 use std::path::PathBuf;
@@ -22,13 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 9] = [
+const TESTS: [Test; 10] = [
     ("a_gpu_alone_finds_shares_and_the_accounts_agree", || mine(&["-t", "0"], &["gpu:"])),
     ("a_gpu_and_the_cpu_share_one_job_and_the_accounts_agree", || mine(&["-t", "1"], &["gpu:", "cpu"])),
     ("a_gpu_lost_at_any_step_comes_back_and_the_accounts_agree", losses::lost_alone),
     ("a_gpu_lost_beside_the_cpu_comes_back_and_the_accounts_agree", losses::lost_beside_the_cpu),
     ("an_interrupt_while_a_kernel_is_compiled_is_no_error", an_interrupt_while_a_kernel_is_compiled),
     ("a_bench_of_a_gpu_measures_checks_and_saves_every_kernel", a_bench_measures_every_kernel),
+    ("a_bench_of_several_gpus_ends_for_those_that_are_too_hot", heat::a_bench_ends_for_hot_cards),
     ("a_bench_of_a_gpu_that_is_not_there_is_refused", a_bench_without_its_gpu_is_refused),
     ("a_software_gpu_is_listed_and_left_out", a_software_gpu_is_listed_and_left_out),
     ("a_gpu_that_is_not_there_is_said_and_the_others_mine_on", a_gpu_that_is_not_there_is_said),
@@ -180,6 +182,9 @@ fn a_bench_without_its_gpu_is_refused() {
         (&["--gpu", "5-2"], 2, "--gpu is `5-2`"),
         (&["--gpu", "all", "--isa", "avx2"], 2, "cannot be used with"),
         (&["--gpu-allow-cpu"], 2, "--gpu"),
+        (&["--gpu-temp-target", "70"], 2, "--gpu"),
+        (&["--gpu", "all", "--gpu-temp-target", "88"], 2, "less than 5 °C below the cut-off"),
+        (&["--gpu", "all", "--config", "no-such.toml"], 2, "no-such.toml"),
     ] {
         let output = Command::new(LODE).arg("bench").args(args).output().expect("it starts");
         let stderr = String::from_utf8_lossy(&output.stderr);

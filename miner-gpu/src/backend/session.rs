@@ -8,7 +8,7 @@ use miner_core::backend::HealthState;
 use super::work::{Piece, Work};
 use super::{Fault, GpuConfig, Step};
 use crate::adapter::Gpu;
-use crate::care::Guard;
+use crate::care::{Guard, once_let};
 use crate::error::GpuError;
 use crate::kernel::{Form, Kernel};
 use crate::pace::{Intensity, MAX_DEPTH, Pace};
@@ -234,7 +234,8 @@ impl Bench<'_, '_, '_> {
             }
         }
         let Some(tuning) = Tuning::measure(device, self)? else { return Ok(None) };
-        let proven = self.both(device, tuning)?;
+        let proven = once_let(self, Self::goes_on, |bench| bench.both(device, tuning))?;
+        let Some(proven) = proven else { return Ok(None) };
         self.config.cache.iter().for_each(|cache| cache.save(&self.gpu.facts, tuning));
         *choice = Choice::Settled(tuning);
         Ok(Some(proven))
@@ -271,9 +272,9 @@ impl Workshop for Bench<'_, '_, '_> {
         self.config.meet(Step::Measure(form), device).map(|()| pipeline)
     }
 
-    fn goes_on(&mut self) -> bool {
+    fn goes_on(&mut self) -> Result<bool, GpuError> {
         let Self { guard, work, .. } = self;
-        work.take_in() && guard.wait(|pause| work.rest(pause))
+        Ok(work.take_in() && guard.wait(|pause| work.rest(pause)))
     }
 
     fn tried(&mut self, _: Trial) {}

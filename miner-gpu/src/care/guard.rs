@@ -10,10 +10,17 @@ use miner_core::backend::HealthState;
 
 use super::thermostat::{Thermostat, Verdict};
 use super::{Gate, HeatLimits, Vitals, Watch};
+use crate::error::GpuError;
 use crate::telemetry::{Reading, Sensor};
 
 /// Time between two reports while nothing but figures changes.
 const TELL: Duration = Duration::from_secs(2);
+
+/// How often the gate is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What is wrong where the gate closed by itself.
+const NO_ANSWER: &str = "stopped: its sensor does not answer";
 
 /// A watched GPU. Dropped, nothing starts any more, and nothing more is told.
 pub(crate) struct Guard {
@@ -58,20 +65,34 @@ impl Guard {
 
     /// Waits until dispatches may start; `rest` waits for so long, or says that there is nothing to wait for any more.
     pub(crate) fn wait(&self, mut rest: impl FnMut(Duration) -> bool) -> bool {
-        /// How often the gate is looked at.
-        const LOOK: Duration = Duration::from_millis(20);
         let (start, mut told) = (Instant::now(), false);
         while !self.gate.is_open() {
             // A guard that is well has said itself what is wrong.
             if !told && start.elapsed() > self.patience && !self.gate.is_held() {
                 told = true;
-                self.vitals.device(HealthState::Sick, Some("stopped: its sensor does not answer"));
+                self.vitals.device(HealthState::Sick, Some(NO_ANSWER));
             }
             if !rest(LOOK) {
                 return false;
             }
         }
         true
+    }
+
+    /// Waits for the sensor's word where it is not there yet or late, but not until a GPU that was stopped has cooled down.
+    ///
+    /// # Errors
+    /// Why nothing may start.
+    pub(crate) fn ready(&self) -> Result<(), GpuError> {
+        let start = Instant::now();
+        while !self.gate.is_open() {
+            // The gate closes before it is said why.
+            let silent = start.elapsed() > 2 * self.patience;
+            let why = self.vitals.stopped().or_else(|| silent.then(|| NO_ANSWER.to_owned()));
+            why.map_or(Ok(()), |why| Err(GpuError::Stopped(why)))?;
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
 }
 

@@ -68,6 +68,14 @@ impl Vitals {
         self.tell(&known);
     }
 
+    /// Why its temperature lets it do nothing, if so, with the temperature.
+    pub(super) fn stopped(&self) -> Option<String> {
+        let Known { heat: (state, reason), reading, .. } = &*self.lock();
+        let reason = reason.as_ref().filter(|_| *state == HealthState::Sick)?;
+        let now = reading.celsius.map_or_else(String::new, |celsius| format!("; it is at {celsius:.0} °C"));
+        Some(format!("{reason}{now}"))
+    }
+
     /// Says nothing from now on, whichever thread still has news. Waits for none of them.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -166,6 +174,8 @@ mod tests {
             (HealthState::Sick, Some(91.0), Some(200.0))
         );
         assert_eq!(health.reason.as_deref(), Some("too hot: stopped at 90 °C until it has cooled to 80 °C"));
+        let why = "too hot: stopped at 90 °C until it has cooled to 80 °C; it is at 91 °C";
+        assert_eq!(vitals.stopped().as_deref(), Some(why));
         vitals.device(HealthState::Quarantined, Some("it computes wrongly"));
         let health = told(&events).unwrap();
         assert_eq!((health.state, health.celsius), (HealthState::Quarantined, Some(91.0)));
@@ -177,7 +187,7 @@ mod tests {
         let (vitals, events) = vitals();
         vitals.heat(Heat::Slowed, &HeatLimits::default(), None, Reading::default());
         let health = told(&events).unwrap();
-        assert_eq!(health.state, HealthState::Degraded);
+        assert_eq!((health.state, vitals.stopped()), (HealthState::Degraded, None));
         assert_eq!(health.throttle.as_deref(), Some("temperature target"));
         let reading = Reading { throttle: Some("its power limit".into()), ..Reading::default() };
         vitals.heat(Heat::Fine, &HeatLimits::default(), None, reading);

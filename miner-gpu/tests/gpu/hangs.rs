@@ -14,7 +14,7 @@ use miner_core::work::NonceRange;
 use miner_gpu::kernel::{Choose, Form, Rotate};
 use miner_gpu::{Fault, FaultHook, Gpu, GpuBackend, GpuConfig, GpuError, Searcher, Step, TuningCache};
 
-use crate::Test;
+use crate::{Test, unwatched};
 
 pub(crate) const TESTS: [Test; 2] = [
     ("a_kernel_that_takes_the_device_down_loses_alone_or_is_forgotten", bad_kernels_lose),
@@ -88,7 +88,7 @@ fn mines(gpu: &Gpu, folder: &Path, faults: FaultHook) -> Vec<HealthState> {
 
 /// By the clock, with a dispatch that is in truth only long.
 fn late_answers_are_hangs(gpu: &Gpu) -> Result<(), Failed> {
-    let mut searcher = Searcher::open(gpu, Form::DEFAULT)?;
+    let mut searcher = Searcher::open(&unwatched(gpu)?, Form::DEFAULT)?;
     // The driver compiles it here.
     searcher.selftest()?;
     let patience = Duration::from_millis(1);

@@ -1,7 +1,7 @@
 //! Cards that become too hot, with the driver hung and without.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,21 @@ use miner_core::backend::HealthState;
 use miner_core::backend::contract_tests::{Rig, hits};
 use miner_core::types::WorkId;
 use miner_core::work::NonceRange;
-use miner_gpu::{Fault, Gpu, GpuBackend, GpuConfig, Reading, Sensor, Step, TelemetryError, Watch};
+use miner_gpu::kernel::{Form, Majority};
+use miner_gpu::{
+    Fault, Gpu, GpuBackend, GpuConfig, GpuError, Reading, Searcher, Sensor, Step, TelemetryError, Tuning,
+    TuningCache, Watch, Watched,
+};
 
 use crate::{Test, tuning};
 
-pub(crate) const TESTS: [Test; 4] = [
+pub(crate) const TESTS: [Test; 6] = [
     ("with_the_driver_hung_and_the_card_too_hot_no_dispatch_starts", a_hung_driver),
     ("a_card_that_nears_its_cut_off_works_a_part_of_its_time", a_slowed_card),
     ("a_card_that_is_too_hot_from_the_start_is_not_touched", a_hot_start),
     ("a_card_that_becomes_too_hot_in_its_self_test_is_no_lost_one", a_hot_self_test),
+    ("a_card_that_becomes_too_hot_in_its_measurement_has_the_kernel_measured_again", a_hot_measurement),
+    ("a_card_that_is_measured_alone_rests_at_its_target_and_ends_at_its_cut_off", a_hot_card_alone),
 ];
 
 /// A guard looks each millisecond; its word counts for so long that a busy machine does not matter.
@@ -43,6 +49,14 @@ impl Script {
     fn seen(&self) {
         let looks = self.looks.load(SeqCst);
         until(|| self.looks.load(SeqCst) >= looks + 10);
+    }
+
+    /// Leaves time to come to a dispatch that is held up, and then cools down so fast that the card need not rest.
+    fn cools_down(&self) {
+        (0..10).for_each(|_| self.seen());
+        self.set(75);
+        self.seen();
+        self.set(30);
     }
 }
 
@@ -201,5 +215,102 @@ fn a_hot_self_test(gpu: &Gpu) -> Result<(), Failed> {
     });
     assert_eq!(lost, None, "it was only hot");
     rig.close();
+    Ok(())
+}
+
+/// Only kernels with one way to write maj are right, and the card becomes too hot for each when it is measured first.
+fn a_hot_measurement(gpu: &Gpu) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let script = Script::new(60);
+    let seen: Arc<Mutex<(u32, Vec<Form>)>> = Arc::default();
+    let (of_hook, sensor) = (Arc::clone(&seen), Arc::clone(&script));
+    let config = GpuConfig {
+        sensor: Some(Arc::clone(&script) as Arc<dyn Sensor>),
+        watch: WATCH,
+        cache: Some(TuningCache { folder: folder.path().to_owned(), build: "test".to_owned() }),
+        faults: Some(Arc::new(move |step| {
+            let mut seen = of_hook.lock().expect("no hook panics");
+            match step {
+                Step::Open => seen.0 += 1,
+                Step::SelfTest(form) if form.variant.majority == Majority::Plain => return Fault::Wrong,
+                Step::Measure(form) => {
+                    if !seen.1.contains(&form) {
+                        sensor.set(95);
+                        sensor.seen();
+                        let sensor = Arc::clone(&sensor);
+                        thread::spawn(move || sensor.cools_down());
+                    }
+                    seen.1.push(form);
+                }
+                _ => {}
+            }
+            Fault::None
+        })),
+        ..GpuConfig::default()
+    };
+    let mut rig = Rig::new(Box::new(GpuBackend::new(gpu.clone(), config)));
+    works(&mut rig, 0, |_| ());
+    let (opened, measured) = seen.lock().expect("no hook panics").clone();
+    assert_eq!(opened, 1, "no kernel took the device down");
+    for form in &measured {
+        let times = measured.iter().filter(|other| *other == form).count();
+        assert_eq!(times, 2, "{form}, in {} measurements", measured.len());
+    }
+    assert!(measured.len() > 2 * 3, "more than may take the device down: {measured:?}");
+    let lost = rig.health.iter().filter_map(|health| health.reason.as_deref());
+    let lost: Vec<&str> =
+        lost.filter(|reason| !reason.contains("too hot") && !reason.contains("target")).collect();
+    assert!(lost.is_empty(), "it was only hot: {lost:?}");
+    rig.close();
+    let remembered = std::fs::read_dir(folder.path())?.next().ok_or("nothing is remembered")??;
+    let remembered = std::fs::read_to_string(remembered.path())?;
+    assert!(remembered.contains("maj=shared") && !remembered.contains("maj=plain"), "{remembered}");
+    Ok(())
+}
+
+/// As `lode bench` works with a card: nobody waits until it has cooled down.
+fn a_hot_card_alone(gpu: &Gpu) -> Result<(), Failed> {
+    let too_hot = |error: Option<GpuError>| match error {
+        Some(GpuError::Stopped(why)) => {
+            assert!(why.starts_with("too hot: stopped at 90 °C") && why.ends_with("it is at 95 °C"), "{why}")
+        }
+        other => panic!("{other:?}"),
+    };
+    let script = Script::new(95);
+    let sensor = Some(Arc::clone(&script) as Arc<dyn Sensor>);
+    let config = GpuConfig { sensor, watch: WATCH, ..GpuConfig::default() };
+    let card = Watched::start(gpu.clone(), &config)?;
+    too_hot(Searcher::open(&card, Form::DEFAULT).err());
+    too_hot(Tuning::of(&card, &mut |_| true).err());
+
+    // It has a tenth of its time when it was stopped.
+    script.set(70);
+    script.seen();
+    let mut searcher = Searcher::open(&card, Form::DEFAULT)?;
+    searcher.selftest()?;
+    let (start, mut worked) = (Instant::now(), Duration::ZERO);
+    for _ in 0..5 {
+        worked += searcher.search(&[[0x5a; 80]], 0, 8 << 16, 0)?.took;
+    }
+    assert!(start.elapsed() > 3 * worked, "{:?} of {:?}", worked, start.elapsed());
+
+    script.set(95);
+    script.seen();
+    too_hot(searcher.search(&[[0x5a; 80]], 0, 1 << 16, 0).err());
+    too_hot(searcher.selftest().err());
+    // What is measured ends, and blames no kernel.
+    script.set(70);
+    script.seen();
+    let mut lost = Vec::new();
+    too_hot(
+        Tuning::of(&card, &mut |trial| {
+            lost.extend(trial.rate.err());
+            script.set(95);
+            script.seen();
+            true
+        })
+        .err(),
+    );
+    assert_eq!(lost, []);
     Ok(())
 }

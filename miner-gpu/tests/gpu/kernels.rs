@@ -5,7 +5,7 @@ use miner_core::types::{BlockHash, double_sha256};
 use miner_gpu::kernel::{Form, HITS, MIDSTATES, Variant};
 use miner_gpu::{Gpu, Searcher};
 
-use crate::Test;
+use crate::{Test, unwatched};
 
 pub(crate) const TESTS: [Test; 2] = [
     ("every_variant_finds_what_sha2_finds", every_variant_finds_what_sha2_finds),
@@ -20,7 +20,7 @@ fn forms() -> impl Iterator<Item = Form> {
 
 fn every_variant_finds_what_sha2_finds(gpu: &Gpu) -> Result<(), Failed> {
     let mut random = fastrand::Rng::with_seed(1);
-    let mut searcher = Searcher::open(gpu, Form::DEFAULT)?;
+    let mut searcher = Searcher::open(&unwatched(gpu)?, Form::DEFAULT)?;
     for form in forms() {
         searcher.compile(form)?;
         searcher.selftest()?;
@@ -31,7 +31,7 @@ fn every_variant_finds_what_sha2_finds(gpu: &Gpu) -> Result<(), Failed> {
 
 fn every_shape_finds_what_sha2_finds(gpu: &Gpu) -> Result<(), Failed> {
     let mut random = fastrand::Rng::with_seed(2);
-    let mut searcher = Searcher::open(gpu, Form::DEFAULT)?;
+    let mut searcher = Searcher::open(&unwatched(gpu)?, Form::DEFAULT)?;
     for (workgroup, nonces) in [(32, 4), (32, 128), (128, 64), (256, 16)] {
         let form = Form { workgroup, nonces, ..Form::DEFAULT };
         searcher.compile(form)?;

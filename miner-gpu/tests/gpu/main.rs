@@ -13,7 +13,7 @@ mod wrong;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use miner_gpu::kernel::Form;
-use miner_gpu::{Gpu, Gpus, Tuning};
+use miner_gpu::{Gpu, GpuConfig, Gpus, Tuning, Watched};
 
 /// A test with a GPU.
 type Test = (&'static str, fn(&Gpu) -> Result<(), Failed>);
@@ -45,6 +45,11 @@ fn main() {
         trial.with_ignored_flag(gpu.is_none() && !required || is_long(name))
     });
     libtest_mimic::run(&args, trials.collect()).exit();
+}
+
+/// A GPU to search on whose temperature nobody watches.
+fn unwatched(gpu: &Gpu) -> Result<Watched, Failed> {
+    Ok(Watched::start(gpu.clone(), &GpuConfig::default())?)
 }
 
 /// A tuning that nothing was measured for.

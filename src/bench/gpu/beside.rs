@@ -6,14 +6,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use miner_core::backend::{BackendEvent, BackendFeed, EventSink, GenerationGate, HashBackend, wire};
+use miner_core::backend::{
+    BackendEvent, BackendFeed, EventSink, GenerationGate, HashBackend, Health, HealthState, wire,
+};
 use miner_core::cpu::Kernels;
 use miner_core::job::{Extranonce2, JobId, JobTemplate, Merkle, VersionMask};
 use miner_core::types::{
     BlockHash, CompactTarget, Epoch, Generation, HashCount, MerkleRoot, SourceId, Target, WorkId,
 };
 use miner_core::work::{NonceRange, VersionRange, WorkUnit};
-use miner_gpu::{Gpu, GpuBackend, GpuConfig, Tuning};
+use miner_gpu::{Gpu, GpuBackend, GpuConfig, GpuError, Tuning};
 
 use crate::bench::report::Beside;
 use crate::bench::spread::Spread;
@@ -42,17 +44,17 @@ const ROLLED: VersionMask = VersionMask(0x1fff_e000);
 const BATCH: u64 = 8192;
 
 /// Rates of the GPU and so many threads together, and with one thread fewer, by turns. `None`: there is nothing to compare,
-/// the GPU gave up, or `stop` was asked before the first pair.
+/// the GPU gave up, or `stop` was asked before the first pair. The inner error: why the GPU was not well, were it for a moment.
 pub(super) fn measure(
-    gpu: &Gpu,
+    gpu: (&Gpu, &GpuConfig),
     tuning: Tuning,
     kernels: Kernels,
     threads: usize,
     duration: Duration,
     stop: &Stop,
-) -> io::Result<Option<Beside>> {
+) -> io::Result<Result<Option<Beside>, GpuError>> {
     if threads < 2 {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let variants = Variant::forms(kernels.rolled.map_or(kernels.plain.isa, |rolled| rolled.isa));
     let variant = variants.last().expect("the plain form is one");
@@ -68,9 +70,11 @@ pub(super) fn measure(
             ratios.push(with_all / with_fewer);
         }
     }
-    fed.end();
+    if let Some(why) = fed.end() {
+        return Ok(Err(GpuError::Stopped(why)));
+    }
     let spreads = Spread::of(all).zip(Spread::of(fewer)).zip(Spread::of(ratios));
-    Ok(spreads.map(|((all_hs, fewer_hs), ratio)| Beside { threads, all_hs, fewer_hs, ratio }))
+    Ok(Ok(spreads.map(|((all_hs, fewer_hs), ratio)| Beside { threads, all_hs, fewer_hs, ratio })))
 }
 
 /// A GPU that always has something to do.
@@ -80,6 +84,8 @@ struct FedGpu {
     thread: thread::JoinHandle<()>,
     units: Units,
     window: Duration,
+    /// Why it is not well: too hot, or lost.
+    trouble: Option<String>,
 }
 
 struct Sink(SyncSender<BackendEvent>);
@@ -91,8 +97,8 @@ impl EventSink for Sink {
 }
 
 impl FedGpu {
-    fn start(gpu: &Gpu, tuning: Tuning, window: Duration) -> io::Result<Self> {
-        let config = GpuConfig { tuning: Some(tuning), ..GpuConfig::default() };
+    fn start((gpu, config): (&Gpu, &GpuConfig), tuning: Tuning, window: Duration) -> io::Result<Self> {
+        let config = GpuConfig { tuning: Some(tuning), ..config.clone() };
         let backend = Box::new(GpuBackend::new(gpu.clone(), config));
         let (sender, events) = sync_channel(64);
         let (port, feed) = wire(DEPTH, Arc::new(Sink(sender)), GenerationGate::default());
@@ -100,7 +106,8 @@ impl FedGpu {
             // A GPU that fails closes its end of the events.
             let _ = backend.run(port);
         })?;
-        let mut fed = Self { feed, events, thread, units: Units::new(tuning.rate.0 / UNITS), window };
+        let units = Units::new(tuning.rate.0 / UNITS);
+        let mut fed = Self { feed, events, thread, units, window, trouble: None };
         (0..DEPTH).for_each(|_| fed.more());
         Ok(fed)
     }
@@ -128,7 +135,7 @@ impl FedGpu {
 
     /// Waits for its first hashes. `false`: they do not come, or nobody wants them any more.
     fn is_warm(&mut self, stop: &Stop) -> bool {
-        while !stop.is_asked() {
+        while !stop.is_asked() && self.trouble.is_none() {
             match self.events.recv_timeout(LOOK) {
                 Ok(event) if self.on_event(&event) > 0.0 => return true,
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
@@ -148,30 +155,46 @@ impl FedGpu {
     /// Hashes a second of the GPU in a window.
     fn hash(&mut self) -> Option<f64> {
         let (start, mut hashes) = (Instant::now(), 0.0);
-        while let Some(left) = self.window.checked_sub(start.elapsed()) {
+        while let Some(left) = self.window.checked_sub(start.elapsed())
+            && self.trouble.is_none()
+        {
             match self.events.recv_timeout(left) {
                 Ok(event) => hashes += self.on_event(&event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
-        Some(hashes / start.elapsed().as_secs_f64())
+        self.trouble.is_none().then(|| hashes / start.elapsed().as_secs_f64())
     }
 
     /// Hashes that the event tells of.
     fn on_event(&mut self, event: &BackendEvent) -> f64 {
-        let BackendEvent::Progress { hashes, finished, .. } = event else { return 0.0 };
-        if *finished {
-            self.more();
+        match event {
+            BackendEvent::Progress { hashes, finished, .. } => {
+                if *finished {
+                    self.more();
+                }
+                *hashes as f64
+            }
+            BackendEvent::Health(Health {
+                state: HealthState::Sick | HealthState::Quarantined,
+                reason,
+                ..
+            }) => {
+                self.trouble.get_or_insert_with(|| reason.as_deref().unwrap_or("not well").to_owned());
+                0.0
+            }
+            _ => 0.0,
         }
-        *hashes as f64
     }
 
-    fn end(self) {
-        let Self { feed, events, thread, .. } = self;
+    /// Why it was not well, if so.
+    fn end(self) -> Option<String> {
+        let Self { feed, events, thread, trouble, .. } = self;
         drop((feed, events));
         // It may hang with its driver.
         drop(thread);
+        trouble
     }
 }
 

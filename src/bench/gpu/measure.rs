@@ -1,7 +1,5 @@
 //! One kernel's dispatches, and whether all that they found was right.
 
-use std::time::Instant;
-
 use miner_gpu::kernel::Form;
 use miner_gpu::{GpuError, Intensity, Searcher};
 
@@ -59,9 +57,8 @@ impl Measured {
         let limit = (HITS / hashes * 2f64.powi(32)).min(f64::from(u32::MAX)) as u32;
         let headers: Vec<[u8; 80]> =
             (0..self.work.versions()).filter_map(|index| self.work.header(index, 0)).collect();
-        let start = Instant::now();
         let search = searcher.search(&headers, self.nonce, nonces, limit)?;
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = search.took.as_secs_f64();
         for &(nonce, index) in &search.hits {
             if self.work.top_word(index, nonce).is_none_or(|top| top > limit) {
                 self.wrong.get_or_insert(format!("nonce {nonce:#010x} of version {index} is no hit"));

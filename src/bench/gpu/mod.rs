@@ -3,6 +3,8 @@
 //! First the measurement that mining makes is made, and told kernel by kernel. Then each kernel that came through it gets
 //! dispatches as long as mining's, by turns with windows of two threads of `sha2`: a GPU that is software shares its cores
 //! with them. Last, CPU threads hash beside the GPU.
+//!
+//! All of it is under the guard that mining is under. A GPU that has to be stopped is done with; the others go on.
 
 mod baseline;
 mod beside;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use miner_core::cpu::Kernels;
 use miner_gpu::kernel::{Form, Kernel};
-use miner_gpu::{Gpu, GpuError, Intensity, Searcher, Trial, Tuning};
+use miner_gpu::{Gpu, GpuConfig, GpuError, Intensity, Searcher, Trial, Tuning, Watched};
 
 use self::measure::Measured;
 use super::answers::{Mismatch, check_sum};
@@ -26,8 +28,8 @@ use crate::report::format::printable;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct GpuBenchConfig {
-    /// The GPUs.
-    pub gpus: Vec<Gpu>,
+    /// The GPUs, and how mining would use each: its sensor and limits hold here too.
+    pub gpus: Vec<(Gpu, GpuConfig)>,
     /// Time for each kernel.
     pub duration: Duration,
     /// The kernels of the CPU threads that hash beside a GPU, and how many threads there are; `None`: none do.
@@ -85,9 +87,11 @@ pub fn run(
     report.window_ms = Intensity::NORMAL.target.as_millis() as u32;
     report.baseline_threads = baseline::THREADS;
     let mut baseline = Vec::new();
-    for gpu in &config.gpus {
+    for (gpu, mining) in &config.gpus {
+        let thread = |source| BenchError::Thread { threads: 1, source };
         let mut bench = Bench {
-            gpu,
+            gpu: Watched::start(gpu.clone(), mining).map_err(thread)?,
+            mined: (gpu, mining),
             config,
             stop,
             progress: &mut progress,
@@ -109,14 +113,10 @@ pub fn run(
     report.baseline_hs = Spread::of(baseline);
     report.machine = MachineFacts::of_this_machine();
     report.ts = now();
-    match report.gpus.last() {
-        Some(BenchGpu { name, problem: Some(why), .. })
-            if report.rows.is_empty() && report.mismatch.is_none() =>
-        {
-            Err(BenchError::Gpu { name: name.clone(), why: why.clone() })
-        }
-        _ => Ok(report),
-    }
+    let problem = |gpu: &BenchGpu| Some(format!("{}: {}", gpu.name, gpu.problem.as_ref()?));
+    let problems: Vec<String> = report.gpus.iter().filter_map(problem).collect();
+    let nothing = report.rows.is_empty() && report.mismatch.is_none();
+    if nothing && !problems.is_empty() { Err(BenchError::Gpu(problems.join("; "))) } else { Ok(report) }
 }
 
 /// How a kernel is called in a report: its GPU, how it is written, and its workgroup times the nonces of an invocation.
@@ -143,7 +143,9 @@ type Rates = Vec<(Form, f64)>;
 
 /// One GPU's part of the run.
 struct Bench<'a> {
-    gpu: &'a Gpu,
+    gpu: Watched,
+    /// The same, for a backend.
+    mined: (&'a Gpu, &'a GpuConfig),
     config: &'a GpuBenchConfig,
     stop: &'a Stop,
     progress: &'a mut dyn FnMut(&GpuStep),
@@ -167,8 +169,8 @@ impl Bench<'_> {
             self.tell(GpuWork::Beside, None);
             let thread = |source| BenchError::Thread { threads, source };
             let duration = self.config.duration;
-            let measured = beside::measure(self.gpu, tuning, kernels, threads, duration, self.stop);
-            self.found.beside = measured.map_err(thread)?;
+            let measured = beside::measure(self.mined, tuning, kernels, threads, duration, self.stop);
+            return Ok(measured.map_err(thread)?.map(|beside| self.found.beside = beside));
         }
         Ok(Ok(()))
     }
@@ -181,7 +183,8 @@ impl Bench<'_> {
     fn tune(&mut self) -> Result<(Option<Tuning>, Rates), GpuError> {
         self.tell(GpuWork::Opening, None);
         let (mut rates, mut lost) = (Vec::new(), Vec::new());
-        let tuning = Tuning::of(self.gpu, &mut |Trial { form, rate }| {
+        let gpu = self.gpu.clone();
+        let tuning = Tuning::of(&gpu, &mut |Trial { form, rate }| {
             let tried = rates.len() + lost.len() + 1;
             let rate_hs = rate.as_ref().ok().map(|rate| rate.0);
             match rate {
@@ -213,7 +216,7 @@ impl Bench<'_> {
             tuning.is_some_and(|tuning| tuning.single == *form || tuning.several == Some(*form))
         };
         let Some(((first, _), rows)) = trials.first().zip(Some(trials.len())) else { return Ok(Ok(())) };
-        let mut searcher = match Searcher::open(self.gpu, *first) {
+        let mut searcher = match Searcher::open(&self.gpu, *first) {
             Ok(searcher) => searcher,
             Err(error) => return Ok(Err(error)),
         };
@@ -234,6 +237,8 @@ impl Bench<'_> {
                         ..measured.row(figures)
                     }));
                 }
+                // Heat is no fault of the kernel's.
+                Err(error @ (GpuError::Stopped(_) | GpuError::Held)) => return Ok(Err(error)),
                 Err(error) => {
                     self.lose(form, &error);
                     // What is no fault of the kernel's has taken the device down.

@@ -48,6 +48,12 @@ pub(super) fn measure(task: &Task<'_>, manner: Manner) -> Result<Exit, Explanati
     let report = bench::run(&config, &stop, |step| progress.show(Instant::now(), || telling(step)));
     progress.end();
     let report = report.map_err(|error| error.explain())?;
+    if manner.json {
+        // The table says so itself.
+        report.gpus.iter().filter_map(|gpu| Some((gpu, gpu.problem.as_ref()?))).for_each(|(gpu, problem)| {
+            complain(&format!("not everything was measured of {}: {problem}", gpu.name));
+        });
+    }
     Ok(exit(report.mismatch.is_none(), write(&report, *save, *chart, manner), &stop))
 }
 
