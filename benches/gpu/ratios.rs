@@ -8,7 +8,7 @@ use miner_core::backend::contract_tests::{Rig, hits};
 use miner_core::types::Target;
 use miner_core::work::{NonceRange, WorkUnit};
 use miner_gpu::kernel::{Form, MIDSTATES};
-use miner_gpu::{Gpu, GpuBackend, GpuConfig, Searcher, Watched};
+use miner_gpu::{Gpu, GpuBackend, GpuConfig, Intensity, LONGEST, Searcher, Watched};
 use sha2_baseline::{Digest, Sha256};
 
 use crate::{Spread, tuning};
@@ -19,8 +19,9 @@ pub(crate) const ROUNDS: usize = 15;
 /// How long a turn is.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How long a dispatch of the bare kernel is: nothing is lost between two that are so long.
-const BARE: Duration = Duration::from_millis(100);
+/// How long dispatches of the bare kernel are: nothing is lost between two of the longest; and as the backend's, so that what
+/// their length costs is told apart from what the backend does.
+const BARE: [Duration; 2] = [LONGEST, Intensity::NORMAL.target];
 
 /// Threads of the baseline.
 const THREADS: usize = 2;
@@ -56,12 +57,14 @@ pub(crate) fn print(gpu: &Gpu, rounds: usize) {
     let mut backends = MIDSTATES.map(|midstates| Backend::new(gpu, midstates));
     let mut kernels = MIDSTATES.map(|midstates| Bare::new(gpu, midstates));
     let (mut baseline, mut of_backends, mut of_kernels) =
-        (Vec::new(), [(); 3].map(|()| vec![]), [(); 3].map(|()| vec![]));
+        (Vec::new(), [(); 3].map(|()| vec![]), [(); 3].map(|()| BARE.map(|_| vec![])));
     for _ in 0..rounds {
         baseline.push(sha2());
         for (which, backend) in backends.iter_mut().enumerate() {
             of_backends[which].push(backend.window());
-            of_kernels[which].push(kernels[which].window());
+            for (length, windows) in BARE.into_iter().zip(&mut of_kernels[which]) {
+                windows.push(kernels[which].window(length));
+            }
         }
     }
     backends.into_iter().for_each(|backend| backend.rig.close());
@@ -78,7 +81,7 @@ pub(crate) fn print(gpu: &Gpu, rounds: usize) {
         per_cpu(&baseline)
     );
     for (which, midstates) in MIDSTATES.into_iter().enumerate() {
-        let (backend, kernel) = (&of_backends[which], &of_kernels[which]);
+        let backend = &of_backends[which];
         println!(
             "midstates {midstates}: backend              {} MH/s, {} a CPU second",
             mhs(backend),
@@ -86,8 +89,10 @@ pub(crate) fn print(gpu: &Gpu, rounds: usize) {
         );
         println!("  / sha2                          {}", ratio(backend, &baseline, Window::rate));
         println!("  / sha2, by CPU time             {}", ratio(backend, &baseline, Window::per_cpu_second));
-        println!("  / bare kernel                   {}", ratio(backend, kernel, Window::rate));
-        println!("  / bare kernel, by CPU time      {}", ratio(backend, kernel, Window::per_cpu_second));
+        for (length, kernel) in BARE.into_iter().zip(&of_kernels[which]) {
+            println!("  / bare kernel, {length:5?}            {}", ratio(backend, kernel, Window::rate));
+            println!("  the same by CPU time            {}", ratio(backend, kernel, Window::per_cpu_second));
+        }
     }
 }
 
@@ -187,7 +192,7 @@ impl Backend {
     }
 }
 
-/// The kernel alone, one long dispatch after the other.
+/// The kernel alone, one dispatch after the other.
 struct Bare {
     searcher: Searcher,
     headers: Vec<[u8; 80]>,
@@ -207,13 +212,15 @@ impl Bare {
             header
         };
         let mut bare = Self { searcher, headers: (0..midstates).map(header).collect(), rate: 4e7, nonce: 0 };
-        bare.window();
+        for length in BARE {
+            bare.window(length);
+        }
         bare
     }
 
-    fn window(&mut self) -> Window {
+    fn window(&mut self, length: Duration) -> Window {
         let midstates = self.headers.len() as f64;
-        let nonces = self.searcher.fitting((self.rate * BARE.as_secs_f64() / midstates) as u64);
+        let nonces = self.searcher.fitting((self.rate * length.as_secs_f64() / midstates) as u64);
         let (mut hits, start) = (0, Instant::now());
         let window = Window::during(|| {
             let mut hashes = 0;
