@@ -31,7 +31,8 @@ const MAX_CHIPS: u16 = 64;
 
 /// How long chips are given to say who they are.
 const COUNTING: Duration = Duration::from_millis(500);
-/// Time between the tasks that open cores.
+/// Time between the tasks that open cores, and before them: neither commands nor work have a preamble, so that only
+/// silence tells where one ends.
 const OPENING: Duration = Duration::from_millis(10);
 /// Where the clock's ramp begins, MHz; it goes on while the chips find nonces.
 const RAMP_START: f64 = 100.0;
@@ -137,9 +138,10 @@ impl Bm1384 {
                 }
             }
             Phase::Mining => {
-                self.raise_clock(now);
                 self.workload.handle_timeout(now, &mut self.out);
                 self.work_on(now);
+                // Commands come after work, not just before it: by the next work there is silence.
+                self.raise_clock(now);
             }
         }
     }
@@ -181,6 +183,7 @@ impl Bm1384 {
     fn setup(&self) -> Vec<Step> {
         let mut steps = self.addresses();
         steps.extend(self.clock_frames().map(Step::Send));
+        steps.push(Step::Pause(OPENING));
         for id in 0..=CORES {
             let opener = task(&[0; 32], &[0; 12], 0x10 | id as u8 & 0x0f, TicketMask::EASIEST, 0);
             steps.extend([Step::Send(opener.to_vec()), Step::Pause(OPENING)]);

@@ -32,7 +32,7 @@ fn chip_id(address: u8) -> Vec<u8> {
 fn ready(chips: u8, mhz: f64) -> Rig<Bm1384> {
     let mut rig = rig(mhz);
     (0..chips).for_each(|_| rig.hear(&chip_id(0)));
-    rig.pass(500 + 560);
+    rig.pass(500 + 10 + 560);
     assert_eq!(rig.take_events(), [ChipEvent::Ready { chips: chips.into() }]);
     rig.take_sent();
     rig
@@ -121,11 +121,11 @@ fn a_chain_is_counted_addressed_clocked_and_opened() {
     assert_eq!(commands[..3], plan[..3].iter().map(|frame| (500, *frame)).collect::<Vec<_>>());
     assert_eq!(commands[3].1[..6], plan[3][..6]);
     assert_eq!(commands[4..], plan[4..].iter().map(|frame| (500, *frame)).collect::<Vec<_>>());
-    rig.pass(560);
+    rig.pass(10 + 560);
     let opened: Vec<_> = [sent[7..].to_vec(), rig.take_sent()].concat();
     assert_eq!(opened.len(), 56);
     for (i, (at, frame)) in opened.iter().enumerate() {
-        assert_eq!(*at, 500 + 10 * i as u64);
+        assert_eq!(*at, 500 + 10 * (i as u64 + 1), "silence parts tasks from commands and from each other");
         let mut expected = [0; 64];
         expected[51] = 0x10 | i as u8 & 0x0f;
         assert_eq!(*frame, hex::encode(expected));
