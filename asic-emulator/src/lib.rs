@@ -40,7 +40,7 @@
 //! | [`ChipKind::Bm1397`] | a job and its nonce | frames, registers | which chip of a chain finds which nonce |
 //! | [`CompacA1`] | | bridge latch, telemetry commands and scales of version 1 | all heat figures, currents of 0, regulator off at the plug |
 //! | [`CompacF`] | | reset by CBUS1 | its voltage |
-//! | [`Bm1384`] | | commands, answers, work, address plan | clock at the plug; commands and work are told apart by 2 ms of silence |
+//! | [`Bm1384`] | | commands, answers, work, address plan | clock at the plug; commands and work are told apart by 2 ms of silence, or by a right checksum where they run into each other |
 //! | [`Bitaxe`] | requests and answers of format V0 | format V1, EMC2101, TPS546 | all heat figures; what state a board starts in |
 //!
 //! Chips that take headers pass 2 counters a clock in each core and roll on when the hash counting number is used up, as the

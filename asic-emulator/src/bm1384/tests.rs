@@ -50,6 +50,18 @@ fn work_that_takes_longer_than_the_silence_to_arrive_is_not_torn() {
 }
 
 #[test]
+fn commands_that_run_into_work_are_told_from_it() {
+    let (mut stick, now) = (stick(2), Instant::now());
+    let commands =
+        [command(0x85, 0, 0), command(0x01, 0, 0), command(0x01, 0x80, 0), command(0x82, 0x0b, 0x83)];
+    stick.handle_bytes(now, 0, &[&commands.concat()[..], &block_1(u32::MAX / 2, 0)].concat());
+    let state = stick.state(now);
+    assert_eq!((state.works, state.bad_frames, state.megahertz), (1, 0, 150.0));
+    let ids = ask(&mut stick, now, &command(0x84, 0, 0));
+    assert_eq!(ids.iter().map(|id| id[3]).collect::<Vec<_>>(), [0, 0x80]);
+}
+
+#[test]
 fn chips_are_counted_addressed_and_read() {
     let (mut stick, now) = (stick(2), Instant::now());
     let published = of_family("bm1384");

@@ -95,7 +95,7 @@ impl Port {
             return;
         }
         let speed = Speed::new(device_baud, device_baud.and(self.read_host_baud()));
-        self.outgoing.put(now, speed, &bytes);
+        self.outgoing.put_together(now, speed, &bytes);
         if unplug {
             self.unplug_at = Some(bytes.len().div_ceil(2));
         }

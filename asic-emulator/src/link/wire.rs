@@ -63,6 +63,15 @@ impl Wire {
         self.free = Some(at);
     }
 
+    /// Puts bytes on the line that arrive together, with the last of them: a USB bridge hands on what came in one go. A host
+    /// may tell the end of an answer by silence, so an emulator that is late must not make any.
+    pub(super) fn put_together(&mut self, now: Instant, speed: Speed, bytes: &[u8]) {
+        let before = self.bytes.len();
+        self.put(now, speed, bytes);
+        let last = self.free.unwrap_or(now);
+        self.bytes.iter_mut().skip(before).for_each(|(at, _)| *at = last);
+    }
+
     /// Takes what has arrived, and when the first and the last of it did.
     pub(super) fn poll(&mut self, now: Instant) -> Option<([Instant; 2], Vec<u8>)> {
         let arrived = self.bytes.partition_point(|(at, _)| *at <= now);
@@ -97,6 +106,18 @@ mod tests {
         assert_eq!(wire.next_due(), None);
         wire.put(at(20.0), speed, &[6]);
         assert!(wire.next_due().unwrap() > at(20.9));
+    }
+
+    #[test]
+    fn bytes_of_one_answer_come_together_and_no_sooner() {
+        let (mut wire, now) = (Wire::new(1), Instant::now());
+        let speed = Speed::new(Some(115_200), Some(115_200));
+        wire.put_together(now, speed, &[1, 2, 3, 4]);
+        wire.put_together(now, speed, &[5]);
+        let at = |bytes: f64| now + Duration::from_secs_f64(bytes * 86.806e-6);
+        assert_eq!(wire.poll(at(3.9)), None);
+        assert_eq!(wire.poll(at(4.1)).unwrap().1, [1, 2, 3, 4]);
+        assert_eq!(wire.poll(at(5.1)).unwrap().1, [5]);
     }
 
     #[test]
