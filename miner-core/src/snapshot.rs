@@ -56,6 +56,9 @@ pub struct DeviceSnapshot {
     pub discards: DiscardCounts,
     /// Good hits reported, shares or not.
     pub hits: u64,
+    /// Time in which it was there and had no unit: no job yet, none to be had, paused, or put aside. What passes from
+    /// its last hash until a unit is known to be finished is not in it.
+    pub idle: Duration,
     /// Hashes reported as done.
     pub hashes: u128,
     /// Leased hashes that were given up: never searched, never leased again.

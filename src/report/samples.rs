@@ -174,6 +174,7 @@ pub(super) fn device() -> DeviceSnapshot {
         shares: counts(),
         discards: DiscardCounts([2, 0, 0, 1, 0, 40]),
         hits: 52,
+        idle: Duration::from_millis(250),
         hashes: 2_194_200_000,
         given_up: 1_000_000,
         best: Some(difficulty(1234.5)),

@@ -1,7 +1,7 @@
 //! What the scheduler knows of each backend.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::leases::Leased;
 use crate::backend::{BackendInfo, Health, HealthState};
@@ -38,6 +38,10 @@ pub(super) struct Device {
     pub(super) held: usize,
     /// Whether it waits in the line for work, or for a space that has some.
     pub(super) waiting: bool,
+    /// Since when it has been there without a unit; `None` while it has one, or has gone.
+    idle_since: Option<Instant>,
+    /// Time without a unit before that.
+    idle: Duration,
     /// For counted devices of hashes, for the others of the budgets that they went through.
     pub(super) meter: Meter,
     /// The rate that it stands for in the sum of all devices.
@@ -60,6 +64,8 @@ impl Device {
             current: 0,
             held: 0,
             waiting: false,
+            idle_since: Some(now),
+            idle: Duration::ZERO,
             meter: Meter::new(now),
             rate: HashRate::default(),
             learned: false,
@@ -73,10 +79,37 @@ impl Device {
     }
 
     /// It went and is here again: its counters go on, what it said of itself is forgotten.
-    pub(super) fn come_back(&mut self, info: Arc<BackendInfo>) {
+    pub(super) fn come_back(&mut self, now: Instant, info: Arc<BackendInfo>) {
         self.info = info;
         self.present = true;
         self.health = Health::default();
+        self.idle_since = Some(now);
+    }
+
+    /// It gets its first unit, or its first one after a rest.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.meter.start(now);
+        self.idle = self.idle(now);
+        self.idle_since = None;
+    }
+
+    /// It has no unit that is worth anything any more.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.meter.stop(now);
+        self.idle_since = self.idle_since.or(Some(now));
+    }
+
+    /// It has gone.
+    pub(super) fn leave(&mut self, now: Instant) {
+        (self.present, self.current, self.held) = (false, 0, 0);
+        self.meter.stop(now);
+        self.idle = self.idle(now);
+        self.idle_since = None;
+        self.rate = HashRate::default();
+    }
+
+    fn idle(&self, now: Instant) -> Duration {
+        self.idle + self.idle_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// Books what is left of a unit that it is done with; `worked_through`: the budget is known to be used up.
@@ -126,6 +159,7 @@ impl Device {
             shares: self.shares.clone(),
             discards: self.discards,
             hits: self.hits,
+            idle: self.idle(now),
             hashes: self.hashes,
             given_up: self.given_up,
             best: self.best,

@@ -58,7 +58,7 @@ impl Scheduler {
         self.next_work = WorkId(unit.id.0 + 1);
         feeder.live += 1;
         if device.current == 0 {
-            device.meter.start(now);
+            device.begin(now);
             self.meter.start(now);
             self.busy += 1;
         }

@@ -25,7 +25,7 @@ use crate::job::JobTemplate;
 use crate::share::{LostReason, ShareOutcome};
 use crate::snapshot::{DiscardCounts, MinerSnapshot, ShareCounts, SourceState};
 use crate::stats::Meter;
-use crate::types::{BackendId, Difficulty, Generation, HashCount, HashRate, ShareId, SourceId, WorkId};
+use crate::types::{BackendId, Difficulty, Generation, HashCount, ShareId, SourceId, WorkId};
 use devices::Device;
 use leases::Leases;
 use slicer::Crowd;
@@ -267,7 +267,9 @@ impl Scheduler {
         self.sources.restart();
         for (&id, device) in &mut self.devices {
             device.current = 0;
-            device.meter.stop(self.now);
+            if device.present {
+                device.rest(self.now);
+            }
             if device.has_credit() && !device.waiting {
                 device.waiting = true;
                 self.line.push_back(id);
@@ -308,7 +310,7 @@ impl Scheduler {
         let now = self.now;
         self.devices
             .entry(id)
-            .and_modify(|device| device.come_back(Arc::clone(&info)))
+            .and_modify(|device| device.come_back(now, Arc::clone(&info)))
             .or_insert_with(|| Device::new(now, Arc::clone(&info)));
         self.crowd.devices += 1;
         self.emit(MinerEvent::BackendUp { backend: id, info });
@@ -350,7 +352,7 @@ impl Scheduler {
         if current {
             device.current -= 1;
             if device.current == 0 {
-                device.meter.stop(now);
+                device.rest(now);
                 self.busy -= 1;
                 self.stop_if_idle();
             }
@@ -391,11 +393,9 @@ impl Scheduler {
         if device.current > 0 {
             self.busy -= 1;
         }
-        (device.present, device.current, device.held) = (false, 0, 0);
-        device.meter.stop(self.now);
         self.crowd.devices -= 1;
         self.crowd.rate = (self.crowd.rate - device.rate.0).max(0.0);
-        device.rate = HashRate::default();
+        device.leave(self.now);
         self.stop_if_idle();
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::backend::BackendKind;
 use crate::job::{JobId, Merkle, VersionMask};
-use crate::types::{BlockHash, CompactTarget, Epoch, Target};
+use crate::types::{BlockHash, CompactTarget, Epoch, HashRate, Target};
 use crate::work::{Granularity, WorkUnit};
 use sim::Sim;
 

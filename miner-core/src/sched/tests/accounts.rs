@@ -118,6 +118,39 @@ fn the_clock_of_the_sum_stops_when_the_last_device_has_nothing_to_do() {
 }
 
 #[test]
+fn a_device_is_idle_while_it_is_there_without_a_unit() {
+    fn idle(desk: &mut Desk) -> u64 {
+        desk.scheduler.snapshot(desk.now).devices[0].idle.as_secs()
+    }
+    let mut desk = whole_spaces(1e9);
+    desk.wait(1);
+    assert_eq!(idle(&mut desk), 1, "there is no job yet");
+    desk.job(SOURCE, single);
+    let unit = desk.unit();
+    desk.wait(10);
+    assert_eq!(idle(&mut desk), 1, "it works");
+    desk.finish(&unit, 0);
+    desk.wait(2);
+    assert_eq!(idle(&mut desk), 3, "the space is used up");
+    desk.job(SOURCE, |job| job.clean = true);
+    desk.wait(10);
+    assert_eq!(idle(&mut desk), 3, "a clean job is handed out at once");
+    desk.input(Input::Command(Command::Pause));
+    desk.wait(4);
+    assert_eq!(idle(&mut desk), 7, "it is paused");
+    desk.backend(CPU, BackendEvent::Gone(Ok(())));
+    desk.wait(10);
+    desk.input(Input::Command(Command::Pause));
+    assert_eq!(idle(&mut desk), 7, "it is not there");
+    desk.input(Input::BackendUp(CPU, Arc::new(info(EASY, 100.0))));
+    desk.wait(5);
+    assert_eq!(idle(&mut desk), 12, "it is there again");
+    desk.input(Input::Command(Command::Resume));
+    desk.wait(10);
+    assert_eq!(idle(&mut desk), 12, "it works again");
+}
+
+#[test]
 fn a_device_that_went_counts_no_more_where_hits_are_shared_out() {
     let mut desk = Desk::mining();
     desk.input(Input::BackendUp(OTHER, Arc::new(info(EASY, 100.0))));
