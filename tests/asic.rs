@@ -2,33 +2,20 @@
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use asic_emulator::{Emulator, KNOWN_ANSWERS, KnownAnswers, State, preset};
-use practice_pool::{Config, Replay};
+use asic_emulator::{Emulator, State};
+use practice_pool::Config;
+use testkit::device::{argument, emulator, replay};
 use testkit::ledger::{Books, Losses, expect_agreement};
-use testkit::practice::{Practice, quiet};
+use testkit::practice::Practice;
 use testkit::process::{Lode, Signal};
 
 const LODE: &str = env!("CARGO_BIN_EXE_lode");
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A device that finds what is known to lie in the jobs of [`pool`].
-fn emulator(name: &str) -> Emulator {
-    let answers = KnownAnswers::read(KNOWN_ANSWERS).expect("known answers");
-    Emulator::start(preset(name, Arc::new(answers)).expect("a preset")).expect("pseudo-terminals")
-}
-
-/// `--device` for a driver on an emulated device.
-fn device(driver: &str, emulator: &Emulator) -> String {
-    let ports: Vec<String> = emulator.ports().iter().map(|port| port.display().to_string()).collect();
-    format!("{driver}:{}", ports.join(","))
-}
-
 fn config() -> Config {
-    let replay = Arc::new(Replay::read(KNOWN_ANSWERS).expect("jobs"));
-    Config { difficulty: 1.0, block_interval: Duration::from_secs(3), replay: Some(replay), ..quiet() }
+    Config { difficulty: 1.0, block_interval: Duration::from_secs(3), ..replay() }
 }
 
 fn lode(pool: &Practice, args: &[&str]) -> Lode {
@@ -55,7 +42,7 @@ fn a_stick_finds_accepted_shares_and_the_accounts_agree() {
     // Fast enough to get to most answers before the next job.
     let emulator = emulator("2pac");
     let pool = Practice::start(config());
-    let mut lode = lode(&pool, &["-t", "0", "--device", &device("2pac", &emulator)]);
+    let mut lode = lode(&pool, &["-t", "0", "--device", &argument("2pac", &emulator)]);
     for _ in 0..2 {
         lode.wait_for("share", PATIENCE, |share| {
             share["outcome"] == "accepted"
@@ -77,7 +64,7 @@ fn a_board_is_off_after_every_signal() {
     for (signal, code) in [(Signal::Terminate, 0), (Signal::Interrupt, 130), (Signal::HangUp, 0)] {
         let emulator = emulator("gamma");
         let pool = Practice::start(config());
-        let lode = lode(&pool, &["-t", "0", "--device", &device("bitaxe-gamma", &emulator)]);
+        let lode = lode(&pool, &["-t", "0", "--device", &argument("bitaxe-gamma", &emulator)]);
         let state = until(&emulator, |state| state.hashing);
         assert!(state.powered && state.fan_percent > 0, "{state:?}");
         let ended = lode.signal(signal, PATIENCE);
@@ -93,8 +80,16 @@ fn a_board_is_off_after_every_signal() {
 fn a_stick_mines_beside_the_cpu() {
     let emulator = emulator("compac");
     let pool = Practice::start(config());
-    let args =
-        ["-t", "1", "--isa", "portable", "--report-interval", "1s", "--device", &device("compac", &emulator)];
+    let args = [
+        "-t",
+        "1",
+        "--isa",
+        "portable",
+        "--report-interval",
+        "1s",
+        "--device",
+        &argument("compac", &emulator),
+    ];
     let mut lode = lode(&pool, &args);
     lode.wait_for("snapshot", PATIENCE, |snapshot| {
         let devices = snapshot["devices"].as_array().expect("a list");

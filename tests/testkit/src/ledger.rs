@@ -1,7 +1,8 @@
 //! The judge: lode's account of its shares against the pool's, share by share.
 //!
-//! Both sides' entries are joined on session, job id, extranonce2, ntime, nonce and version. A session is a connection
-//! with those that resumed it: a share may be found on one connection and sent on a later one of the same session.
+//! Both sides' entries are joined on session, job id, extranonce2, ntime, nonce and version, and must then agree on the
+//! hash of the header that these make. A session is a connection with those that resumed it: a share may be found on one
+//! connection and sent on a later one of the same session.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +71,7 @@ struct Share {
     version: String,
     ntime: String,
     nonce: String,
+    hash: String,
     outcome: String,
     reason: Option<String>,
     code: Option<i64>,
@@ -110,6 +112,13 @@ pub fn expect_agreement(books: &Books) -> Account {
         let shown: Vec<_> = complaints.iter().take(20).map(String::as_str).collect();
         panic!("the books differ in {} places:\n{}", complaints.len(), shown.join("\n"))
     })
+}
+
+/// Header hashes that lode found more than once: work that was done twice. (A pool that serves a job again makes some.)
+pub fn found_twice(lines: &[Value]) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    let hashes = lines.iter().filter(|line| line["type"] == "share").filter_map(|line| line["hash"].as_str());
+    hashes.filter(|&hash| !seen.insert(hash)).collect()
 }
 
 /// Which connections belong together, as lode told.
@@ -219,6 +228,14 @@ impl Judge<'_> {
             self.complain(format!("share {} was sent twice over one connection", share.id));
         }
         self.account.sent_again += u64::from(connections.len() > 1);
+        for other in
+            records.iter().filter_map(|record| record.hash.as_ref()).filter(|&hash| *hash != share.hash)
+        {
+            self.complain(format!(
+                "share {} is header {} for lode, {other} for the pool",
+                share.id, share.hash
+            ));
+        }
         let accepted_before =
             |at: usize| records[..at].iter().any(|record| record.verdict == Verdict::Accepted);
         match (share.outcome.as_str(), share.reason.as_deref()) {

@@ -5,6 +5,8 @@
 //! that the system picks, and ends when it is dropped.
 
 pub mod arena;
+#[cfg(target_os = "linux")]
+pub mod device;
 pub mod ledger;
 pub mod mischief;
 pub mod practice;

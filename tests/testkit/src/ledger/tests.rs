@@ -60,13 +60,17 @@ fn close(books: &mut Books) {
         { "found": found, "accepted": accepted, "rejected": rejected, "lost": lost, "pending": 0 } }));
 }
 
+fn hash(id: u64) -> String {
+    format!("{id:064x}")
+}
+
 fn version(id: u64) -> u32 {
     BASE | (id as u32 % 16) << 13
 }
 
 fn share(id: u64, epoch: u64, outcome: &str, reason: Option<&str>, code: Option<i64>) -> Value {
     json!({ "type": "share", "id": id, "pool": 0, "epoch": epoch, "job_id": "1", "extranonce2": "00000000",
-        "version": format!("{:08x}", version(id)), "ntime": "68000000", "nonce": format!("{id:08x}"),
+        "version": format!("{:08x}", version(id)), "ntime": "68000000", "nonce": format!("{id:08x}"), "hash": hash(id),
         "outcome": outcome, "reason": reason, "code": code })
 }
 
@@ -85,7 +89,7 @@ fn record(id: u64, connection: u64, code: Option<i64>, delivered: bool) -> Recor
         nonce: Some(format!("{id:08x}")),
         version_bits: Some(format!("{:08x}", version(id) & 0x1fff_e000)),
         version: known.then(|| format!("{:08x}", version(id))),
-        hash: None,
+        hash: known.then(|| hash(id)),
         difficulty: None,
         target_difficulty: None,
         verdict: if code.is_none() { Verdict::Accepted } else { Verdict::Rejected },
@@ -239,4 +243,21 @@ fn incomplete_lines_are_noticed() {
     let mut cut = books();
     cut.lines.pop();
     assert!(join(&cut).is_err());
+}
+
+#[test]
+fn another_hash_of_the_same_header_is_noticed() {
+    let mut books = books();
+    let at = every_hundredth(&books, "accepted")[0];
+    books.lines[at]["hash"] = json!(hash(u64::MAX));
+    assert!(join(&books).is_err());
+}
+
+#[test]
+fn a_header_that_is_found_twice_is_noticed() {
+    let mut books = books();
+    assert!(found_twice(&books.lines).is_empty());
+    let at = every_hundredth(&books, "accepted")[0];
+    books.lines.push(json!({ "type": "share", "hash": books.lines[at]["hash"], "job_id": "2" }));
+    assert_eq!(found_twice(&books.lines), [books.lines[at]["hash"].as_str().unwrap()]);
 }
