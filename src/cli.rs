@@ -214,6 +214,11 @@ pub struct AsicFlags {
     /// it, like bitaxe-gamma:SERIAL@freq=500,mv=1130; repeatable
     #[arg(long, value_name = "DRIVER:PORT[@freq=MHZ,mv=MV]")]
     pub device: Vec<String>,
+    /// Try lode without an ASIC: emulate one of each KIND, drive it by the real driver, and mine on the practice pool inside
+    /// lode, which then serves jobs with known answers. No -o: emulated chips find nothing elsewhere. Repeatable, or with
+    /// commas; `list` says what there is
+    #[arg(long, value_name = "KIND")]
+    pub emulate: Vec<String>,
 }
 
 /// Flags about reports.

@@ -2,6 +2,7 @@
 
 mod bench;
 
+use lode::asic::emulate;
 use lode::cli::ProbeArgs;
 use lode::cpu::probe;
 use lode::devices::Devices;
@@ -15,6 +16,11 @@ use crate::print;
 
 /// `lode mine`.
 pub(crate) fn mine(settings: MineSettings) -> Result<Exit, Explanation> {
+    if settings.asic.emulate == ["list"] {
+        let kinds = emulate::kinds().map_err(|error| error.explain())?;
+        let lines = kinds.iter().map(|(name, what)| format!("{name:<10} {what}\n"));
+        return Ok(print(&lines.collect::<String>()));
+    }
     let _log = logging::init(&settings.report).map_err(|error| error.explain())?;
     mine::run(settings).map_err(|error| error.explain())
 }

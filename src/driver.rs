@@ -64,11 +64,23 @@ impl Driver {
         limits: RunLimits,
         report_every: Duration,
     ) -> Self {
+        Self::with_config(SchedulerConfig::default(), arrivals, pools, bus, limits, report_every)
+    }
+
+    /// The same, with a scheduler of these settings.
+    pub fn with_config(
+        config: SchedulerConfig,
+        arrivals: Arrivals,
+        pools: Pools,
+        bus: Bus,
+        limits: RunLimits,
+        report_every: Duration,
+    ) -> Self {
         let now = now();
         let sources =
             (0..pools.count()).map(|i| SourceId(u16::try_from(i).expect("checked with the settings")));
         Self {
-            scheduler: Scheduler::new(SchedulerConfig::default(), now, sources),
+            scheduler: Scheduler::new(config, now, sources),
             gate: GenerationGate::default(),
             backends: Backends::default(),
             arrivals: Some(arrivals),

@@ -54,6 +54,8 @@ pub struct StartFacts {
     pub pools: Vec<PoolFacts>,
     /// Whether the only pool is the built-in practice pool: nothing is earned.
     pub practice: bool,
+    /// Whether some devices are emulated: they find only what is known beforehand.
+    pub emulated: bool,
 }
 
 /// A pool as it may be shown: never with its password.

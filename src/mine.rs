@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use miner_core::backend::HashBackend;
+use miner_core::sched::SchedulerConfig;
 use tokio::sync::mpsc;
 
 use crate::asic::{self, AsicBackends, AsicProblem, GuardList, Guards};
@@ -76,22 +77,32 @@ pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
 }
 
 async fn mine(settings: MineSettings, guards: &GuardList) -> Result<End, MineError> {
-    let devices = devices(&settings, guards)?;
+    let mut devices = devices(&settings, guards)?;
+    let replay = devices.replay.take();
+    let mut config = SchedulerConfig::default();
+    if replay.is_some() {
+        // Emulated chips are fast by name alone: their hits are no flood, and the few that there are must be seen, again
+        // each time that their job comes round.
+        (config.max_hits, config.submitted) = (f64::INFINITY, 0);
+    }
     let bus = Bus::default();
     let reporters = report::start(&settings.report, &bus)?;
     let practice = settings.pools.is_empty();
-    let pools = if practice { vec![practice::start().await?] } else { settings.pools };
+    let emulated = replay.is_some();
+    let pools =
+        if practice { vec![practice::start(replay.unwrap_or_default()).await?] } else { settings.pools };
     bus.emit(EventKind::Started(Arc::new(StartFacts {
         version: version::LINE.to_owned(),
         pools: pools.iter().map(facts).collect(),
         practice,
+        emulated,
     })));
     let stop = signals(guards.clone())
         .map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
     let pools = Pools::start(pools, &bus)?;
     let (arrivals, preparing) = prepare(devices)
         .map_err(|source| MineError::Os { context: "cannot start a thread for the devices", source })?;
-    let driver = Driver::new(arrivals, pools, bus, settings.limits, settings.report.interval);
+    let driver = Driver::with_config(config, arrivals, pools, bus, settings.limits, settings.report.interval);
     let end = driver.run(stop).await;
     let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
     for reporter in reporters {
@@ -109,15 +120,20 @@ struct Devices {
     asics: Vec<Box<dyn HashBackend>>,
     gpus: Vec<Box<dyn HashBackend>>,
     cpu: Option<CpuSetup>,
+    /// What the practice pool is to be for emulated ones to find anything.
+    replay: Option<practice_pool::Config>,
 }
 
 /// Finds them. What was asked for and can't be had is only said, as long as there is another; a mistake in naming it
 /// ends the start.
 fn devices(settings: &MineSettings, guards: &GuardList) -> Result<Devices, MineError> {
-    let AsicBackends { list: asics, problems: asic_problems } = asic::backends(&settings.asic, guards);
+    let emulation = asic::emulate::start(&settings.asic.emulate, guards)?;
+    let (mut asics, replay) = emulation.map_or_else(Default::default, |it| (it.list, Some(it.pool)));
+    let AsicBackends { list, problems: asic_problems } = asic::backends(&settings.asic, guards);
     if let Some(mistake) = asic_problems.iter().find(|problem| problem.explain().exit == Exit::Usage) {
         return Err(mistake.clone().into());
     }
+    asics.extend(list);
     let GpuBackends { list: gpus, cards, problems } = gpu::backends(&settings.gpu);
     let cpu = match settings.cpu.threads {
         Some(0) => None,
@@ -132,7 +148,7 @@ fn devices(settings: &MineSettings, guards: &GuardList) -> Result<Devices, MineE
     for Explanation { what, advice, .. } in explained {
         tracing::warn!("{what}: {}", advice.unwrap_or_default());
     }
-    Ok(Devices { asics, gpus, cpu })
+    Ok(Devices { asics, gpus, cpu, replay })
 }
 
 /// Makes them ready beside everything else: kernels may have to be measured while pools are connected to.

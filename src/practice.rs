@@ -8,9 +8,9 @@ use crate::settings::PoolSettings;
 /// The worker name that it is joined with.
 const USER: &str = "practice";
 
-/// Starts it on a free port of the loopback address; how to join it.
-pub async fn start() -> Result<PoolSettings, PoolError> {
-    let pool = Pool::bind(Config::default()).await?;
+/// Starts it; how to join it.
+pub async fn start(config: Config) -> Result<PoolSettings, PoolError> {
+    let pool = Pool::bind(config).await?;
     let address = pool.local_addr();
     tokio::spawn(pool.run(std::future::pending()));
     Ok(PoolSettings::new(PoolUrl { tls: false, host: address.ip().to_string(), port: address.port() }, USER))

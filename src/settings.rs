@@ -161,6 +161,8 @@ pub struct AsicSettings {
     pub all: bool,
     /// Those that are named.
     pub picks: Vec<AsicPick>,
+    /// Kinds of devices to emulate, not checked.
+    pub emulate: Vec<String>,
 }
 
 /// A USB ASIC that is named.

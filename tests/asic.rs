@@ -118,3 +118,61 @@ fn what_cannot_be_used_is_said_in_one_line() {
         assert!(stderr.contains(what) && stderr.contains(advice), "{device}: {stderr}");
     }
 }
+
+#[cfg(feature = "emulate")]
+#[test]
+fn devices_are_emulated_by_a_flag_alone() {
+    let mut lode = Lode::mine(LODE, &["-t", "0", "--emulate", "gamma", "--emulate", "2pac"]);
+    let start = lode.wait_for("start", PATIENCE, |_| true);
+    assert_eq!((&start["practice"], &start["emulated"]), (&true.into(), &true.into()));
+    for key in ["asic:bitaxe-gamma:emulated-1", "asic:2pac:emulated-2"] {
+        lode.rewind();
+        let up = lode.wait_for("device", PATIENCE, |line| line["event"] == "up" && line["device"] == key);
+        assert!(up["name"].as_str().is_some_and(|name| name.starts_with("emulated ")), "{up}");
+        lode.wait_for("share", PATIENCE, |share| share["outcome"] == "accepted" && share["device"] == key);
+    }
+    let ended = lode.signal(Signal::Terminate, PATIENCE);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let account = ended.account();
+    assert_eq!((&account["rejected"], &account["withheld"]), (&0.into(), &0.0.into()));
+}
+
+#[cfg(not(feature = "emulate"))]
+#[test]
+fn without_the_feature_the_flag_says_how_to_get_it() {
+    for kind in ["gamma", "list"] {
+        let output = Command::new(LODE).args(["mine", "--emulate", kind]).output().expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(
+            stderr.contains("built without emulated devices") && stderr.contains("--features emulate"),
+            "{stderr}"
+        );
+    }
+}
+
+#[cfg(feature = "emulate")]
+#[test]
+fn what_is_emulated_is_listed_and_what_cannot_be_is_said() {
+    let run = |args: &[&str]| {
+        let output = Command::new(LODE).arg("mine").args(args).output().expect("it starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, list, _) = run(&["--emulate", "list"]);
+    assert_eq!(code, Some(0));
+    assert!(list.contains("gamma      Bitaxe Gamma: BM1370\n"), "{list}");
+    for (args, what, advice) in [
+        (&["--emulate", "toaster"][..], "no emulated device `toaster`", "gamma (Bitaxe Gamma: BM1370)"),
+        (&["--emulate", "gamma,"], "--emulate is `gamma,`: not a list", "like gamma or 2pac,erupter"),
+        (
+            &["--emulate", "gamma", "-o", "stratum+tcp://a.example:1", "-u", "w"],
+            "and a pool",
+            "leave the pool out",
+        ),
+    ] {
+        let (code, _, stderr) = run(args);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(what) && stderr.contains(advice), "{stderr}");
+    }
+}

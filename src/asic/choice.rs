@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn chosen(all: bool, picks: &[AsicPick]) -> (Vec<String>, Vec<String>) {
-        let settings = AsicSettings { all, picks: picks.to_vec() };
+        let settings = AsicSettings { all, picks: picks.to_vec(), ..AsicSettings::default() };
         let (boards, problems) = choose(&settings, &usb());
         let keys = boards.iter().map(|board| board.info().key.to_string()).collect();
         (keys, problems.iter().map(ToString::to_string).collect())

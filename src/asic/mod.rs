@@ -2,6 +2,8 @@
 
 #[cfg(feature = "asic")]
 mod choice;
+#[cfg(all(feature = "emulate", target_os = "linux"))]
+pub mod emulate;
 
 use miner_core::backend::HashBackend;
 use serde::Serialize;
@@ -74,6 +76,15 @@ pub enum AsicProblem {
     /// A device is named twice.
     #[error("{0} is given twice")]
     Twice(String),
+    /// The code for emulated devices was left out, or has nothing to run on.
+    #[error("this lode was built without emulated devices")]
+    NoEmulation,
+    /// No such device can be emulated.
+    #[error("there is no emulated device `{0}`")]
+    NoKind(String),
+    /// The system refuses something that a device is emulated by.
+    #[error("no device can be emulated: {0}")]
+    Emulator(String),
 }
 
 /// The ASICs to mine with.
@@ -83,6 +94,36 @@ pub struct AsicBackends {
     pub list: Vec<Box<dyn HashBackend>>,
     /// What was asked for and can't be had.
     pub problems: Vec<AsicProblem>,
+}
+
+/// Emulated ASICs.
+pub struct Emulation {
+    /// A backend for each.
+    pub list: Vec<Box<dyn HashBackend>>,
+    /// The only pool where they find anything.
+    pub pool: practice_pool::Config,
+}
+
+/// Stands in for emulated devices.
+#[cfg(not(all(feature = "emulate", target_os = "linux")))]
+pub mod emulate {
+    use super::{AsicProblem, Emulation, GuardList};
+
+    /// Says that there are none in this build.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn kinds() -> Result<Vec<(&'static str, &'static str)>, AsicProblem> {
+        Err(AsicProblem::NoEmulation)
+    }
+
+    /// Says that there are none in this build, if any were asked for.
+    ///
+    /// # Errors
+    /// Some were.
+    pub fn start(kinds: &[String], _: &GuardList) -> Result<Option<Emulation>, AsicProblem> {
+        if kinds.is_empty() { Ok(None) } else { Err(AsicProblem::NoEmulation) }
+    }
 }
 
 /// Stands in for what keeps boards safe.

@@ -7,7 +7,7 @@ use super::layers::Layers;
 use super::origin::Origin;
 use super::setting::{
     ASIC, DEVICE, DEVICE_CUTOFF, DEVICE_ENABLED, DEVICE_FREQ, DEVICE_INTENSITY, DEVICE_KEY, DEVICE_MV,
-    DEVICE_TARGET, Setting,
+    DEVICE_TARGET, EMULATE, Setting,
 };
 use super::value::{self, ValueError};
 use crate::cli::AsicFlags;
@@ -15,14 +15,17 @@ use crate::settings::{AsicPick, AsicSettings};
 
 /// Most devices by flags or a variable: more than a machine has USB addresses.
 const MAX_DEVICES: usize = 256;
+/// Most emulated devices: each hashes a little when work comes.
+const MAX_EMULATED: usize = 64;
 
 /// The ASICs in force.
 pub(super) fn asics(layers: &mut Layers<'_>, flags: &AsicFlags, file: &ConfigFile) -> AsicSettings {
+    let emulate = emulated(layers, &flags.emulate);
     let all = layers.pick_or_default(&ASIC, flags.asic.as_deref(), Some(&file.asic), value::asics);
     let drafts = drafts(layers, &flags.device, file);
     if drafts.len() > MAX_DEVICES {
         layers.errors.push(ConfigError::TooManyDevices { given: drafts.len(), limit: MAX_DEVICES });
-        return AsicSettings { all, picks: Vec::new() };
+        return AsicSettings { all, emulate, ..AsicSettings::default() };
     }
     let mut picks = Vec::new();
     for draft in drafts {
@@ -30,7 +33,18 @@ pub(super) fn asics(layers: &mut Layers<'_>, flags: &AsicFlags, file: &ConfigFil
         picks.extend(pick(layers, draft));
     }
     layers.pool = 0;
-    AsicSettings { all, picks }
+    AsicSettings { all, picks, emulate }
+}
+
+/// The kinds of devices to emulate.
+fn emulated(layers: &mut Layers<'_>, flags: &[String]) -> Vec<String> {
+    let flag = (!flags.is_empty()).then(|| flags.join(","));
+    let kinds =
+        layers.pick(&EMULATE, flag.as_deref(), None, value::kinds).map_or(Vec::new(), |(kinds, _)| kinds);
+    if kinds.len() > MAX_EMULATED {
+        layers.errors.push(ConfigError::TooManyDevices { given: kinds.len(), limit: MAX_EMULATED });
+    }
+    kinds
 }
 
 /// An ASIC as it was named.

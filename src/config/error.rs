@@ -143,6 +143,12 @@ pub enum ConfigError {
         /// The limit.
         limit: usize,
     },
+    /// Emulated devices for a pool that does not know their answers.
+    #[error("{at} is given, and a pool: emulated devices mine on the practice pool inside lode alone")]
+    EmulatedAtPool {
+        /// Where devices to emulate are given.
+        at: Origin,
+    },
     /// A target that a GPU would be stopped at.
     #[error(
         "the temperature target of {target} °C is less than {distance} °C below the cut-off at {cutoff} °C"

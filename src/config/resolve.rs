@@ -12,7 +12,7 @@ use super::layers::{Fact, Layers};
 use super::origin::Origin;
 use super::pools::{is_world_readable, pools, relative_to_file};
 use super::setting::{
-    AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, GPU,
+    AFFINITY, BENCH_CHART, BENCH_SAVE, BENCH_STRESS, BENCH_TIME, COLOR, CONFIG, DIFFICULTY, EMULATE, GPU,
     GPU_ALLOW_CPU, GPU_CUTOFF, GPU_INTENSITY, GPU_TARGET, INTERVAL, ISA, LEDGER, LIMIT, LISTEN, LOG_FILE,
     OUTPUT, PASS, PRIORITY, SHARES, Setting, THREADS, TIME_LIMIT,
 };
@@ -57,7 +57,16 @@ pub fn mine(args: &MineArgs, around: &Surroundings) -> Result<Resolved<MineSetti
         limits: limits(&mut layers, args),
         report: report(&mut layers, &args.report, &file.report),
     };
+    refuse_emulated_at_pool(&mut layers, &settings, args);
     layers.finish(settings)
+}
+
+fn refuse_emulated_at_pool(layers: &mut Layers<'_>, settings: &MineSettings, args: &MineArgs) {
+    if !settings.pools.is_empty() && !settings.asic.emulate.is_empty() {
+        let flag = !args.asic.emulate.is_empty();
+        let at = if flag { Origin::Flag(EMULATE.flag) } else { Origin::Env(EMULATE.env) };
+        layers.errors.push(ConfigError::EmulatedAtPool { at });
+    }
 }
 
 /// The settings of `lode bench`.

@@ -92,6 +92,7 @@ settings! {
     GPU_CUTOFF:         Gpu    "temp_cutoff"        "--gpu-temp-cutoff"    "LODE_GPU_TEMP_CUTOFF"    "90"    Open
     ASIC:               Asic   "devices"            "--asic"               "LODE_ASIC"               "none"  Open
     DEVICE:             Run    "device"             "--device"             "LODE_DEVICE"             ""      Open
+    EMULATE:            Run    "emulate"            "--emulate"            "LODE_EMULATE"            ""      Open
     DEVICE_KEY:         Device "key"                ""                     ""                        ""      Open
     DEVICE_ENABLED:     Device "enabled"            ""                     ""                        "true"  Open
     DEVICE_INTENSITY:   Device "intensity"          ""                     ""                        ""      Open

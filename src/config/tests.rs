@@ -99,10 +99,31 @@ fn flags_become_typed_settings() {
     let gamma = pick("bitaxe-gamma", "B1", Some(500.0), Some(1130));
     assert_eq!(
         asic,
-        AsicSettings { all: true, picks: vec![pick("icarus", "/dev/ttyUSB0", None, None), gamma] }
+        AsicSettings {
+            all: true,
+            picks: vec![pick("icarus", "/dev/ttyUSB0", None, None), gamma],
+            ..AsicSettings::default()
+        }
     );
     assert_eq!((limits.shares, limits.time), (Some(7), Some(Duration::from_secs(5400))));
     assert_eq!((report.output, report.verbosity), (OutputFormat::Json, 2));
+}
+
+#[test]
+fn devices_are_emulated_where_they_are_asked_for_and_there_is_no_pool() {
+    assert_eq!(settings("mine", &[]).asic.emulate, [""; 0]);
+    assert_eq!(settings("--emulate gamma --emulate 2PAC,u1", &[]).asic.emulate, ["gamma", "2pac", "u1"]);
+    assert_eq!(settings("mine", &[("LODE_EMULATE", "gamma, 2pac")]).asic.emulate, ["gamma", "2pac"]);
+    let many = vec!["u1"; 65].join(",");
+    for (line, env) in [
+        ("--emulate gamma -o stratum+tcp://a.example:1 -u w", &[][..]),
+        ("-o stratum+tcp://a.example:1 -u w", &[("LODE_EMULATE", "gamma")]),
+        ("mine", &[("LODE_EMULATE", ",")]),
+        ("mine", &[("LODE_EMULATE", many.as_str())]),
+    ] {
+        let errors = mine(&args(line), &around(env, false)).expect_err("refused");
+        assert_eq!(errors.len(), 1, "{line}: {errors:?}");
+    }
 }
 
 #[test]

@@ -90,6 +90,9 @@ pub enum ValueError {
     /// No choice of ASICs.
     #[error("not a choice of ASICs")]
     Asics,
+    /// No kinds of devices.
+    #[error("not a list of devices to emulate")]
+    Kinds,
     /// No device.
     #[error("not a device")]
     Device,
@@ -308,6 +311,13 @@ pub(super) fn asics(text: &str) -> Result<bool, ValueError> {
         "none" => Ok(false),
         _ => Err(ValueError::Asics),
     }
+}
+
+/// Kinds of devices to emulate, with commas between. Which there are depends on the build.
+pub(super) fn kinds(text: &str) -> Result<Vec<String>, ValueError> {
+    let kinds = text.split(',').map(|kind| kind.trim().to_ascii_lowercase());
+    let kinds: Option<Vec<String>> = kinds.map(|kind| (!kind.is_empty()).then_some(kind)).collect();
+    kinds.ok_or(ValueError::Kinds)
 }
 
 /// `DRIVER:PORT`, `DRIVER:SERIAL`, either with `@freq=MHZ,mv=MILLIVOLTS` behind it.

@@ -133,7 +133,9 @@ async fn the_final_account_waits_for_what_the_devices_did_last() {
     let (stop, stopped) = mpsc::channel(1);
     let bus = Bus::default();
     let mut events = bus.subscribe();
-    let pools = Pools::start(vec![crate::practice::start().await.unwrap()], &bus).unwrap();
+    let pools =
+        Pools::start(vec![crate::practice::start(practice_pool::Config::default()).await.unwrap()], &bus)
+            .unwrap();
     let devices: Vec<Box<dyn HashBackend>> = vec![Box::new(Terse { began })];
     let driver = Driver::new(at_once(devices), pools, bus, RunLimits::default(), Duration::from_secs(60));
     std::thread::spawn(move || {

@@ -21,6 +21,7 @@ fn config_spot(error: &ConfigError) -> Option<&Spot> {
         | ConfigError::Invalid { at, .. }
         | ConfigError::NoUser { at, .. }
         | ConfigError::HeatLimits { at, .. }
+        | ConfigError::EmulatedAtPool { at }
         | ConfigError::NeedsPool { at } => match at {
             Origin::File(spot) => Some(spot),
             Origin::Default | Origin::Flag(_) | Origin::Env(_) => None,
@@ -57,6 +58,11 @@ fn config_advice(error: &ConfigError) -> String {
                 .to_owned()
         }
         ConfigError::TooManyDevices { limit, .. } => format!("keep at most {limit}"),
+        ConfigError::EmulatedAtPool { .. } => {
+            "leave the pool out (-o, LODE_URL, [[pool]]): an emulated chip finds only what is known beforehand, so at \
+             another pool it finds nothing"
+                .to_owned()
+        }
         ConfigError::HeatLimits { .. } => {
             "lower the target (--gpu-temp-target, `temp_target`) or raise the cut-off (--gpu-temp-cutoff, `temp_cutoff`)"
                 .to_owned()
@@ -110,6 +116,7 @@ fn value_advice(setting: &Setting, problem: &ValueError) -> String {
         ValueError::Choice { known } => known.join(" or "),
         ValueError::Cpus => "CPU numbers from 0 to 1023, like 0-3,5, or a mask like 0xf".to_owned(),
         ValueError::Asics => "all or none; --device names single ones".to_owned(),
+        ValueError::Kinds => "one or more of what `lode mine --emulate list` prints, like gamma or 2pac,erupter".to_owned(),
         ValueError::Device => "a driver and a port, like icarus:/dev/ttyUSB0".to_owned(),
         ValueError::DeviceSetting(_) => "freq=MHZ, mv=MILLIVOLTS, or both with a comma between".to_owned(),
         ValueError::Megahertz => "a clock in MHz, like 500".to_owned(),

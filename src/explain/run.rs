@@ -8,7 +8,7 @@ use miner_core::sha256d::IsaError;
 use practice_pool::PoolError;
 
 use super::{Exit, Explain, Explanation, file_advice};
-use crate::asic::AsicProblem;
+use crate::asic::{self, AsicProblem};
 use crate::bench::{BenchError, ChartError, FileError};
 use crate::cpu::SetupError as CpuSetupError;
 use crate::cpu::choice::NoKernel;
@@ -120,10 +120,28 @@ impl Explain for AsicProblem {
             }
             Self::Unusable { .. } => "docs/hardware.md says what is supported".to_owned(),
             Self::Twice(_) => "name it once".to_owned(),
+            Self::NoEmulation if cfg!(target_os = "linux") => {
+                "build it with its feature emulate: cargo run --release --features emulate -- mine --emulate KIND".to_owned()
+            }
+            Self::NoEmulation => "they need Linux, where pseudo-terminals stand in for serial ports".to_owned(),
+            Self::NoKind(_) => {
+                let kinds = asic::emulate::kinds().unwrap_or_default();
+                let kinds: Vec<String> = kinds.iter().map(|(name, what)| format!("{name} ({what})")).collect();
+                format!("there are {}", kinds.join(", "))
+            }
+            Self::Emulator(_) => SYSTEM.to_owned(),
         };
-        let usage =
-            matches!(self, Self::NoDriver { .. } | Self::Ports { .. } | Self::Settings(_) | Self::Twice(_));
-        Explanation::new(self, if usage { Exit::Usage } else { Exit::NoDevice }, advice)
+        let exit = match self {
+            Self::NoDriver { .. }
+            | Self::Ports { .. }
+            | Self::Settings(_)
+            | Self::Twice(_)
+            | Self::NoEmulation
+            | Self::NoKind(_) => Exit::Usage,
+            Self::Emulator(_) => Exit::Failed,
+            Self::NotBuilt | Self::None | Self::Usb(_) | Self::Unusable { .. } => Exit::NoDevice,
+        };
+        Explanation::new(self, exit, advice)
     }
 }
 

@@ -127,8 +127,14 @@ impl<W: Write + Send> Console<W> {
             );
             self.say(Weight::Normal, &line);
         }
+        if facts.emulated {
+            let rest = ": some devices exist in software alone. They find only what somebody found before, in old jobs that \
+                        the practice pool serves again; their rates are not real";
+            self.say(Weight::Important, &Line::new("lode", Tone::Warning, "EMULATED", rest));
+        }
         if self.practice {
-            let rest = ": mining for the built-in practice pool, which earns nothing. For a real pool: -o URL -u USER";
+            let real = if facts.emulated { "" } else { ". For a real pool: -o URL -u USER" };
+            let rest = format!(": mining for the built-in practice pool, which earns nothing{real}");
             self.say(Weight::Important, &Line::new("lode", Tone::Warning, "PRACTICE", rest));
         }
     }

@@ -48,6 +48,7 @@ pub(super) fn started(ms: i64, practice: bool) -> Event {
             version: "lode 0.1.0 (release)".to_owned(),
             pools,
             practice,
+            emulated: false,
         })),
     )
 }

@@ -120,6 +120,7 @@ async fn run(
         version: "test".to_owned(),
         pools: vec![PoolFacts { url: pool.url.to_string(), user: pool.user.clone() }],
         practice: false,
+        emulated: false,
     })));
     let pools = Pools::start(vec![pool], &bus).expect("it can be tried");
     let (sender, arrivals) = mpsc::channel(2);

@@ -30,6 +30,9 @@ pub struct AsicConfig {
     pub hang: Duration,
     /// Time without work after which the board is switched off until there is some.
     pub idle: Duration,
+    /// Time without a right nonce after which a device is recovered, or 20 times the expected wait for one where that
+    /// is longer.
+    pub silence: Duration,
     /// Temperature in °C from which on the device is reported as ailing.
     pub warm: f32,
     /// What is to go wrong: for tests.
@@ -38,16 +41,23 @@ pub struct AsicConfig {
 
 impl Default for AsicConfig {
     fn default() -> Self {
-        Self { hang: Duration::from_secs(5), idle: Duration::from_secs(30), warm: 75.0, faults: None }
+        Self {
+            hang: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
+            silence: Duration::from_secs(60),
+            warm: 75.0,
+            faults: None,
+        }
     }
 }
 
 impl fmt::Debug for AsicConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hang, idle, warm, faults } = self;
+        let Self { hang, idle, silence, warm, faults } = self;
         f.debug_struct("AsicConfig")
             .field("hang", hang)
             .field("idle", idle)
+            .field("silence", silence)
             .field("warm", warm)
             .field("faults", &faults.is_some())
             .finish()
@@ -102,10 +112,13 @@ impl HashBackend for AsicBackend {
         let wait = info.report_floor.map_or(1.0, |floor| floor.expected_hashes()) / info.expected.0.max(1.0);
         let mut driver = Driver {
             board,
-            config,
             guards,
-            tally: Tally::new(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX / 100)),
+            tally: Tally::new(
+                Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX / 100),
+                config.silence,
+            ),
             work: Work::new(&port, info.depth),
+            config,
             info,
             strikes: Strikes::default(),
         };

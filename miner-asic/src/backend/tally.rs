@@ -16,8 +16,6 @@ const AILING: usize = 5;
 const BROKEN: usize = 50;
 /// Times the expected wait for a nonce after which none will come.
 const PATIENCE: u32 = 20;
-/// The least wait before a device is called silent.
-const MIN_SILENCE: Duration = Duration::from_secs(60);
 
 /// What a chip has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,14 +35,15 @@ pub(super) struct Tally {
     pub(super) duplicate: u64,
     pub(super) garbage_bytes: u64,
     window: VecDeque<bool>,
-    expected_wait: Duration,
+    /// The wait for a nonce after which none will come.
+    patience: Duration,
     /// Since when a nonce is waited for.
     since: Option<Instant>,
 }
 
 impl Tally {
-    /// `expected_wait`: how long a nonce of the device takes on average.
-    pub(super) fn new(expected_wait: Duration) -> Self {
+    /// `expected_wait`: how long a nonce of the device takes on average; it is not called silent before `least_silence`.
+    pub(super) fn new(expected_wait: Duration, least_silence: Duration) -> Self {
         Self {
             chips: BTreeMap::new(),
             all: ChipCounts::default(),
@@ -52,7 +51,7 @@ impl Tally {
             duplicate: 0,
             garbage_bytes: 0,
             window: VecDeque::with_capacity(WINDOW),
-            expected_wait,
+            patience: (expected_wait * PATIENCE).max(least_silence),
             since: None,
         }
     }
@@ -96,7 +95,7 @@ impl Tally {
     /// The device's state and why it is not ok; [`HealthState::Sick`]: it must be recovered.
     pub(super) fn judge(&self, now: Instant) -> (HealthState, Option<String>) {
         let silence = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if silence > (self.expected_wait * PATIENCE).max(MIN_SILENCE) {
+        if silence > self.patience {
             let text = format!("no right nonce for {} s", silence.as_secs());
             return (HealthState::Sick, Some(text));
         }
@@ -118,9 +117,11 @@ impl Tally {
 mod tests {
     use super::*;
 
+    const LEAST_SILENCE: Duration = Duration::from_secs(60);
+
     fn fed(rights: impl IntoIterator<Item = bool>) -> (HealthState, Option<String>) {
         let now = Instant::now();
-        let mut tally = Tally::new(Duration::from_secs(1));
+        let mut tally = Tally::new(Duration::from_secs(1), LEAST_SILENCE);
         for (index, right) in rights.into_iter().enumerate() {
             tally.nonce(now, Some(index as u16 % 2), right);
         }
@@ -143,7 +144,7 @@ mod tests {
     fn silence_counts_only_while_there_is_work() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1000);
-        let mut tally = Tally::new(Duration::from_secs(10));
+        let mut tally = Tally::new(Duration::from_secs(10), LEAST_SILENCE);
         assert_eq!(tally.judge(later).0, HealthState::Ok, "it has no work");
         tally.works(start, true);
         assert_eq!(tally.judge(start + Duration::from_secs(200)).0, HealthState::Ok);

@@ -72,13 +72,13 @@ impl Scheduler {
     /// A scheduler for these sources, the lowest id the most preferred; all of them are down at first.
     pub fn new(config: SchedulerConfig, now: Instant, sources: impl IntoIterator<Item = SourceId>) -> Self {
         Self {
+            sources: Sources::new(sources, config.submitted),
             config,
             started: now,
             now,
             generation: Generation(0),
             paused: false,
             active: None,
-            sources: Sources::new(sources),
             devices: BTreeMap::new(),
             leases: Leases::default(),
             line: VecDeque::new(),

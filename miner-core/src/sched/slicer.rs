@@ -20,6 +20,9 @@ pub struct SchedulerConfig {
     pub suspension: Duration,
     /// How long late hits of a finished unit are still honoured: serial lines and GPU read-backs lag.
     pub retention: Duration,
+    /// Header hashes of submitted shares that are remembered, so that none is submitted twice. The default lasts for over
+    /// four minutes at `max_hits`, far beyond `retention`.
+    pub submitted: usize,
 }
 
 impl Default for SchedulerConfig {
@@ -31,6 +34,7 @@ impl Default for SchedulerConfig {
             max_hits: 64.0,
             suspension: Duration::from_secs(120),
             retention: Duration::from_secs(30),
+            submitted: 1 << 14,
         }
     }
 }

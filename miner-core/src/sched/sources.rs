@@ -13,9 +13,6 @@ use crate::work::SearchSpace;
 
 /// Spaces of earlier jobs that are kept, so that content that comes back is not searched twice.
 const MAX_SPACES: usize = 8;
-/// Header hashes of submitted shares that are remembered: over four minutes at the flood limit, far beyond the time
-/// for which hits of a lease are honoured.
-pub(super) const MAX_SUBMITTED: usize = 1 << 14;
 
 /// One configured source.
 #[derive(Debug)]
@@ -40,7 +37,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn new() -> Self {
+    /// It remembers so many hashes of `submitted` headers.
+    fn new(submitted: usize) -> Self {
         Self {
             state: SourceState::Down,
             suspended: None,
@@ -50,7 +48,7 @@ impl Source {
             live: 0,
             ledger: Ledger::default(),
             shares: ShareCounts::default(),
-            submitted: Recent::new(MAX_SUBMITTED),
+            submitted: Recent::new(submitted),
             exhausted_told: false,
             withholding: None,
         }
@@ -113,8 +111,8 @@ impl Source {
 pub(super) struct Sources(BTreeMap<SourceId, Source>);
 
 impl Sources {
-    pub(super) fn new(ids: impl IntoIterator<Item = SourceId>) -> Self {
-        Self(ids.into_iter().map(|id| (id, Source::new())).collect())
+    pub(super) fn new(ids: impl IntoIterator<Item = SourceId>, submitted: usize) -> Self {
+        Self(ids.into_iter().map(|id| (id, Source::new(submitted))).collect())
     }
 
     pub(super) fn get(&mut self, id: SourceId) -> Option<&mut Source> {

@@ -53,6 +53,18 @@ fn a_run_reads_like_this() {
 }
 
 #[test]
+fn emulated_devices_are_said_to_be_and_no_pool_is_recommended_to_them() {
+    let mut event = samples::started(0, true);
+    let EventKind::Started(facts) = &mut event.kind else { unreachable!("it is a start") };
+    Arc::make_mut(facts).emulated = true;
+    let told = said(Look { verbosity: -1, ..plain() }, &[event]);
+    assert!(
+        told.contains("EMULATED: ") && told.contains("earns nothing\n") && !told.contains("-o"),
+        "{told}"
+    );
+}
+
+#[test]
 fn less_keeps_trouble_blocks_and_the_account() {
     let told = said(Look { verbosity: -1, ..plain() }, &samples::every_kind());
     for kept in

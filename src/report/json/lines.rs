@@ -35,6 +35,7 @@ impl<T> Line<T> {
 pub(super) struct StartLine<'a> {
     version: &'a str,
     practice: bool,
+    emulated: bool,
     pools: Vec<StartPool<'a>>,
 }
 
@@ -49,7 +50,12 @@ impl<'a> StartLine<'a> {
     pub(super) fn of(facts: &'a StartFacts) -> Self {
         let pools = facts.pools.iter().enumerate();
         let pools = pools.map(|(pool, facts)| StartPool { pool, url: &facts.url, user: &facts.user });
-        Self { version: &facts.version, practice: facts.practice, pools: pools.collect() }
+        Self {
+            version: &facts.version,
+            practice: facts.practice,
+            emulated: facts.emulated,
+            pools: pools.collect(),
+        }
     }
 }
 

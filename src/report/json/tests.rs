@@ -97,7 +97,7 @@ fn a_start_names_the_pools_without_passwords() {
         text_of(&[samples::started(0, true)]),
         concat!(
             r#"{"v":1,"ts":"2026-01-02T03:04:05.000Z","type":"start","version":"lode 0.1.0 (release)","practice":true,"#,
-            r#""pools":[{"pool":0,"url":"stratum+tcp://127.0.0.1:3333","user":"worker.1"}]}"#,
+            r#""emulated":false,"pools":[{"pool":0,"url":"stratum+tcp://127.0.0.1:3333","user":"worker.1"}]}"#,
             "\n"
         )
     );

@@ -251,8 +251,9 @@ fn the_newest_are_remembered_and_no_more() {
 
 #[test]
 fn submitted_headers_are_remembered_for_four_minutes_of_flood() {
-    let four_minutes = 240.0 * SchedulerConfig::default().max_hits;
-    let mut submitted = Recent::new(crate::sched::sources::MAX_SUBMITTED);
+    let config = SchedulerConfig::default();
+    let four_minutes = 240.0 * config.max_hits;
+    let mut submitted = Recent::new(config.submitted);
     assert!((0..four_minutes as u32).all(|hash| submitted.insert(hash)));
     assert!(!submitted.insert(0));
 }
