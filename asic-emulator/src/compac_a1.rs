@@ -36,6 +36,8 @@ pub struct CompacA1 {
     fan_percent: u8,
     fan_stuck: bool,
     sensor_open: bool,
+    /// How often it does not answer to being switched off.
+    stays_on: u32,
     /// The first byte of a command that has begun.
     begun: Option<u8>,
     plugged: bool,
@@ -55,6 +57,7 @@ impl CompacA1 {
             fan_percent: 100,
             fan_stuck: false,
             sensor_open: false,
+            stays_on: 0,
             begun: None,
             plugged: true,
             thermal: Thermal::new(),
@@ -96,6 +99,10 @@ impl CompacA1 {
             (b'G', b'.') => return self.telemetry().to_vec(),
             (b'V', 0..=MAX_VOLTAGE) => self.voltage = argument,
             (b'B', b'O') => (self.regulator_on, self.tripped) = (true, false),
+            (b'B', b'-') if self.stays_on > 0 => {
+                self.stays_on -= 1;
+                return Vec::new();
+            }
             (b'B', b'-') => self.regulator_on = false,
             (b'F', 0..=100) => self.fan_percent = argument,
             (b'L', b'-' | b'H' | b'N' | b'O') => {}
@@ -186,6 +193,7 @@ impl Device for CompacA1 {
             Fault::Temperature(celsius) => self.thermal.set_celsius(celsius),
             Fault::FanStuck(stuck) => self.fan_stuck = stuck,
             Fault::SensorOpen(open) => self.sensor_open = open,
+            Fault::StaysOn(times) => self.stays_on = times,
             Fault::RegulatorTrip => {
                 self.tripped = true;
                 self.on_supply_changed();
@@ -274,5 +282,15 @@ mod tests {
         assert_eq!(ask(&mut stick, now, CHIPS, &id), answer);
         ask(&mut stick, now, TELEMETRY, b"B-");
         assert!(ask(&mut stick, now, CHIPS, &id).is_empty() && !stick.state(now).powered);
+    }
+
+    #[test]
+    fn it_can_refuse_to_be_switched_off() {
+        let (mut stick, now) = (stick(), Instant::now());
+        ask(&mut stick, now, TELEMETRY, b"BO");
+        stick.inject(now, Fault::StaysOn(1));
+        assert!(ask(&mut stick, now, TELEMETRY, b"B-").is_empty() && stick.state(now).powered);
+        assert_eq!(ask(&mut stick, now, TELEMETRY, b"B-"), b"B");
+        assert!(!stick.state(now).powered);
     }
 }

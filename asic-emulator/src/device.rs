@@ -117,6 +117,8 @@ pub enum Fault {
     SensorOpen(bool),
     /// The voltage regulator switches off by itself, as after an overcurrent.
     RegulatorTrip,
+    /// The voltage regulator stays on, and does not acknowledge, the next so many times that it is told to switch off.
+    StaysOn(u32),
 }
 
 /// What a device physically does.

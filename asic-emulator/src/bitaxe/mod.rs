@@ -122,7 +122,9 @@ impl Bitaxe {
         match address {
             emc2101::ADDRESS => self.fan.write(bytes),
             tps546::ADDRESS => {
-                self.regulator.write(bytes);
+                if !self.regulator.write(bytes) {
+                    return Err(Refusal::Timeout);
+                }
                 self.on_supply_changed();
             }
             _ => return Err(Refusal::Timeout),
@@ -202,6 +204,7 @@ impl Device for Bitaxe {
             Fault::Temperature(celsius) => self.thermal.set_celsius(celsius),
             Fault::FanStuck(stuck) => self.fan.set_stuck(stuck),
             Fault::SensorOpen(open) => self.fan.set_diode_open(open),
+            Fault::StaysOn(times) => self.regulator.stay_on(times),
             Fault::RegulatorTrip => {
                 self.regulator.trip();
                 self.on_supply_changed();

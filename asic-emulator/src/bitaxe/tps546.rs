@@ -38,16 +38,22 @@ pub(super) struct Tps546 {
     pointer: u8,
     /// Switched itself off; OPERATION off and on, or clearing the fault, lets it start again.
     tripped: bool,
+    /// How often it does not acknowledge being switched off.
+    stays_on: u32,
 }
 
 impl Tps546 {
     pub(super) fn new() -> Self {
-        Self { registers: BTreeMap::new(), pointer: 0, tripped: false }
+        Self { registers: BTreeMap::new(), pointer: 0, tripped: false, stays_on: 0 }
     }
 
-    /// Takes a write: a command, and its data.
-    pub(super) fn write(&mut self, bytes: &[u8]) {
-        let Some((&command, data)) = bytes.split_first() else { return };
+    /// Takes a write: a command, and its data. `false`: it is not acknowledged.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
+        let Some((&command, data)) = bytes.split_first() else { return true };
+        if command == command::OPERATION && data == [0x00] && self.stays_on > 0 {
+            self.stays_on -= 1;
+            return false;
+        }
         self.pointer = command;
         match command {
             command::CLEAR_FAULTS => self.tripped = false,
@@ -57,6 +63,7 @@ impl Tps546 {
         if !data.is_empty() {
             self.registers.insert(command, data.to_vec());
         }
+        true
     }
 
     /// Reads what the last command asked for; nobody drives the bus beyond its end.
@@ -91,6 +98,11 @@ impl Tps546 {
     /// Whether the chips have core voltage.
     pub(super) fn is_on(&self) -> bool {
         self.volts() >= LEAST
+    }
+
+    /// Does not heed the next so many commands to switch off.
+    pub(super) fn stay_on(&mut self, times: u32) {
+        self.stays_on = times;
     }
 
     /// Switches itself off.
@@ -155,6 +167,17 @@ mod tests {
         regulator.write(&[command::OPERATION, 0x00]);
         regulator.write(&[command::STATUS_WORD]);
         assert_eq!((regulator.read(2, 0.0, 25.0), regulator.is_on()), (vec![0x40, 0x00], false));
+    }
+
+    #[test]
+    fn it_can_refuse_to_be_switched_off() {
+        let mut regulator = Tps546::new();
+        regulator.write(&[command::VOUT_COMMAND, 0x4d, 0x02]);
+        regulator.write(&[command::OPERATION, 0x80]);
+        regulator.stay_on(2);
+        let heeded: Vec<bool> = (0..3).map(|_| regulator.write(&[command::OPERATION, 0x00])).collect();
+        assert_eq!(heeded, [false, false, true]);
+        assert!(!regulator.is_on());
     }
 
     #[test]
