@@ -8,7 +8,7 @@ use miner_core::backend::HashBackend;
 use miner_core::sched::SchedulerConfig;
 use tokio::sync::mpsc;
 
-use crate::asic::{self, AsicBackends, AsicProblem, GuardList, Guards};
+use crate::asic::{self, AsicBackends, AsicProblem, GuardList, Haste};
 use crate::bus::Bus;
 use crate::cpu::{CpuSetup, SetupError as CpuSetupError};
 use crate::driver::{Arrivals, Driver, End};
@@ -69,11 +69,13 @@ pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
         .map_err(|source| MineError::Os { context: "cannot start the I/O runtime", source })?;
     let bounded = settings.limits.is_bounded();
     // Dropped on every way out, a panic included: boards are safe before the process is gone.
-    let guards = Guards::default();
-    let end = runtime.block_on(mine(settings, &guards.list()))?;
+    let guards = asic::guards();
+    let end = runtime.block_on(mine(settings, &guards.list()));
+    let safe = guards.list().make_all_safe(Haste::Patient);
+    let end = end?;
     // A task that waits for a dead network must not hold up the end.
     runtime.shutdown_background();
-    Ok(exit(&end, bounded))
+    Ok(if safe { exit(&end, bounded) } else { Exit::Failed })
 }
 
 async fn mine(settings: MineSettings, guards: &GuardList) -> Result<End, MineError> {
@@ -208,8 +210,8 @@ fn signals(guards: GuardList) -> std::io::Result<mpsc::Receiver<EndReason>> {
                 let guards = guards.clone();
                 std::thread::spawn(move || {
                     std::thread::sleep(HURRY);
-                    guards.make_all_safe(HURRY);
-                    std::process::exit(Exit::Interrupted as i32);
+                    let safe = guards.make_all_safe(Haste::Hurried);
+                    std::process::exit(if safe { Exit::Interrupted } else { Exit::Failed } as i32);
                 });
             }
             // Full or closed: the end is on its way.

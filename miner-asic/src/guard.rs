@@ -2,18 +2,37 @@
 //!
 //! It alone talks to the board's power, reset, fan and sensors. It switches the board off when a sensor says so, when
 //! the driving thread gives no sign of life, when that thread lets go of it (a panic included), and when the program
-//! ends.
+//! ends; and it tries on until the board says that it is off. It never waits for anything but the board, and says by
+//! when it will be heard of again, so that a board that blocks it is noticed by the driving thread and by the end of the
+//! program.
+
+mod list;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use miner_core::backend::{BackendEvent, EventSink, Health, HealthState};
 
-use crate::board::{BoardError, Danger, Keeper, Telemetry};
+use crate::board::{BoardError, Danger, Keeper, Limits, NotSafe, Telemetry};
+
+pub use list::{GuardList, Guards, Haste, Notice};
+
+/// The pause after a first vain try to switch a board off; it doubles with each, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How often an unplugged board with a supply of its own is looked for.
+const RETRY_ABSENT: Duration = Duration::from_millis(500);
+/// How long a board without power may be left alone.
+const IDLE: Duration = Duration::from_secs(1);
+/// How much later than it wants to a waiting thread may run, on a machine that is busy.
+const LATE: Duration = Duration::from_secs(3);
+/// How often the driving thread looks at what it waits for.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Why the guard switched a board off.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -24,92 +43,26 @@ pub enum Trip {
     /// The thread that drives it.
     #[error("its driver gave no sign of life for {} s", .0.as_secs_f32())]
     Hung(Duration),
-    /// The guard's own thread.
+    /// The guard's own thread has ended.
     #[error("the thread that guards it has ended")]
     Unguarded,
+    /// The guard's own thread is blocked.
+    #[error("the thread that guards it does not answer")]
+    Stuck,
 }
 
-/// All guards of a program, so that its end can be held up until every board is safe.
-///
-/// Dropping it makes all of them safe: hold it where a panic unwinds through.
-#[derive(Debug, Default)]
-pub struct Guards {
-    list: GuardList,
-}
-
-/// What backends take part in.
-#[derive(Clone, Debug, Default)]
-pub struct GuardList(Arc<Mutex<List>>);
-
-#[derive(Debug, Default)]
-struct List {
-    closed: bool,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    commands: Sender<Command>,
-    done: Arc<AtomicBool>,
-}
-
-impl Guards {
-    /// How long boards may take to be switched off.
-    const PATIENCE: Duration = Duration::from_secs(4);
-
-    /// The list for backends to take part in.
-    pub fn list(&self) -> GuardList {
-        self.list.clone()
-    }
-}
-
-impl Drop for Guards {
-    fn drop(&mut self) {
-        self.list.make_all_safe(Self::PATIENCE);
-    }
-}
-
-impl GuardList {
-    /// Switches every board off, for good, and waits until that is done, at most `patience`. `false`: not all are.
-    pub fn make_all_safe(&self, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        let mut list = self.lock();
-        list.closed = true;
-        for entry in &list.entries {
-            // A guard that has ended has left its board safe.
-            let _ = entry.commands.send(Command::Stop);
-        }
-        // They stay in the list: whoever asks at the same time waits for them too.
-        let done: Vec<_> = list.entries.iter().map(|entry| Arc::clone(&entry.done)).collect();
-        drop(list);
-        loop {
-            if done.iter().all(|done| done.load(Ordering::Acquire)) {
-                return true;
-            }
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Guards that are at work.
-    pub fn count(&self) -> usize {
-        self.lock().entries.iter().filter(|entry| !entry.done.load(Ordering::Acquire)).count()
-    }
-
-    fn enter(&self, entry: Entry) -> bool {
-        let mut list = self.lock();
-        list.entries.retain(|entry| !entry.done.load(Ordering::Acquire));
-        if !list.closed {
-            list.entries.push(entry);
-        }
-        !list.closed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, List> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Why a board that should be off is not known to be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Trouble {
+    /// It was tried.
+    #[error(transparent)]
+    NotSafe(#[from] NotSafe),
+    /// The thread that would do it is blocked.
+    #[error("the thread that guards it does not answer")]
+    Stuck,
+    /// The thread that would do it is not done yet.
+    #[error("it takes longer than it should")]
+    Slow,
 }
 
 #[derive(Debug)]
@@ -118,62 +71,78 @@ enum Command {
     Stop,
 }
 
-/// The driving thread's end. Dropping it switches the board off and waits until that is done.
+/// The driving thread's end. Dropping it has the board switched off, and waits until that was tried.
 pub(crate) struct Guard {
     commands: Sender<Command>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
+/// What the threads know of each other.
+#[derive(Debug)]
 struct Shared {
+    key: Arc<str>,
+    limits: Limits,
     started: Instant,
-    /// The last sign of life, in ms since `started`.
+    /// The driver's last sign of life, in ms since `started`.
     beat: AtomicU64,
+    /// When the guard will have been heard of again, in ms since `started`.
+    promise: AtomicU64,
+    /// The board is off, for good.
+    safe: AtomicBool,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     telemetry: Telemetry,
     trip: Option<Trip>,
+    /// Why a board that should be off is not.
+    not_off: Option<NotSafe>,
 }
 
 impl Guard {
-    /// Has `keeper` on a thread of its own; a driver silent for longer than `hang` is taken for dead.
+    /// Has the `keeper` of device `key` on a thread of its own; a driver silent for longer than `hang` is taken for dead.
     pub(crate) fn start(
+        key: Arc<str>,
         keeper: Box<dyn Keeper>,
         hang: Duration,
         guards: &GuardList,
-        events: Arc<dyn EventSink>,
+        events: &Arc<dyn EventSink>,
     ) -> Result<Self, BoardError> {
         let (commands, orders) = channel();
-        let shared =
-            Arc::new(Shared { started: Instant::now(), beat: AtomicU64::new(0), state: Mutex::default() });
-        let done = Arc::new(AtomicBool::new(false));
-        if !guards.enter(Entry { commands: commands.clone(), done: Arc::clone(&done) }) {
+        let shared = Arc::new(Shared::new(key, keeper.limits()));
+        let entry = list::Entry { commands: commands.clone(), shared: Arc::clone(&shared) };
+        if !guards.enter(entry) {
             return Err(BoardError::Unguarded);
         }
-        let watch = Watch {
-            keeper: SafeOnDrop(keeper),
-            shared: Arc::clone(&shared),
-            hang,
-            events,
-            orders,
-            next_check: None,
-            _done: SetOnDrop(done),
-        };
+        let guards = guards.clone();
+        let of_thread = Arc::clone(&shared);
+        let events = Arc::downgrade(events);
+        let watch = Watch { keeper, shared: of_thread, hang, guards, events, orders, power: Power::Unknown };
         let thread = std::thread::Builder::new()
             .name("asic-guard".to_owned())
             .spawn(move || watch.run())
-            .map_err(|error| BoardError::Part { part: "guard", problem: error.to_string() })?;
-        Ok(Self { commands, shared, thread: Some(thread) })
+            .map_err(|error| {
+                // Nothing was switched on.
+                shared.safe.store(true, Ordering::Release);
+                BoardError::Part { part: "guard", problem: error.to_string() }
+            })?;
+        Ok(Self { commands, shared, thread })
     }
 
-    /// Powers the board up, or takes it through a reset; waits until it is done.
+    /// Powers the board up, or takes it through a reset; waits until it is done, or the guard is blocked.
     pub(crate) fn power_up(&self) -> Result<(), BoardError> {
         let (reply, answer) = sync_channel(1);
         self.commands.send(Command::PowerUp(reply)).map_err(|_| BoardError::Unguarded)?;
-        answer.recv().map_err(|_| BoardError::Unguarded)?
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Disconnected) => return Err(BoardError::Unguarded),
+                Err(RecvTimeoutError::Timeout) if self.shared.is_stuck() => return Err(BoardError::Stuck),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     /// A sign of life.
@@ -181,33 +150,62 @@ impl Guard {
         self.shared.beat();
     }
 
-    /// Why the board was switched off, if it was.
+    /// Why the board was switched off, if it was, or is no longer guarded.
     pub(crate) fn trip(&self) -> Option<Trip> {
         let trip = self.shared.lock().trip.clone();
-        let ended = || self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        trip.or_else(|| ended().then_some(Trip::Unguarded))
+        let ended = || self.thread.is_finished().then_some(Trip::Unguarded);
+        let stuck = || self.shared.is_stuck().then_some(Trip::Stuck);
+        trip.or_else(ended).or_else(stuck)
     }
 
     /// What was measured last.
     pub(crate) fn telemetry(&self) -> Telemetry {
         self.shared.lock().telemetry
     }
+
+    /// Has the board switched off, for good. Does not wait.
+    pub(crate) fn stop(&self) {
+        // A guard that has ended has left its board safe.
+        let _ = self.commands.send(Command::Stop);
+    }
+
+    /// Whether the board is off and let go of.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Why the board is not off although it should be, once that is known.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.shared.trouble()
+    }
 }
 
 impl Drop for Guard {
+    /// Where the first try is in vain, the thread is left to go on, and the list of guards tells what becomes of it.
     fn drop(&mut self) {
-        // A guard that has ended has left its board safe.
-        let _ = self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        self.stop();
+        let until = Instant::now() + self.shared.off_within(Haste::Hurried);
+        while !self.is_finished() && self.trouble().is_none() && Instant::now() < until {
+            std::thread::sleep(LOOK);
         }
     }
 }
 
 impl Shared {
+    fn new(key: Arc<str>, limits: Limits) -> Self {
+        Self {
+            key,
+            limits,
+            started: Instant::now(),
+            beat: AtomicU64::new(0),
+            promise: AtomicU64::new(millis(LATE)),
+            safe: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
     fn beat(&self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.beat.store(now, Ordering::Release);
+        self.beat.store(millis(self.started.elapsed()), Ordering::Release);
     }
 
     fn silence(&self) -> Duration {
@@ -215,33 +213,93 @@ impl Shared {
         self.started.elapsed().saturating_sub(last)
     }
 
+    /// The guard will be heard of again within `time`.
+    fn promise(&self, time: Duration) {
+        self.promise.store(millis(self.started.elapsed() + time), Ordering::Release);
+    }
+
+    /// Time that is left until the guard should have been heard of.
+    fn promised(&self) -> Duration {
+        let promise = Duration::from_millis(self.promise.load(Ordering::Acquire));
+        promise.saturating_sub(self.started.elapsed())
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.promised().is_zero() && !self.is_safe()
+    }
+
+    fn is_safe(&self) -> bool {
+        self.safe.load(Ordering::Acquire)
+    }
+
+    /// Whether waiting changes nothing: the board is off, or out of reach.
+    fn is_settled(&self) -> bool {
+        self.is_safe() || self.lock().not_off == Some(NotSafe::Absent)
+    }
+
+    /// How long it takes at worst until the board is off, if it has to be tried only so often.
+    fn off_within(&self, haste: Haste) -> Duration {
+        let tries = haste.tries();
+        self.promised() + self.limits.make_safe * tries + RETRY.0 * tries
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let not_off = self.lock().not_off.clone().map(Trouble::NotSafe);
+        not_off.or_else(|| self.is_stuck().then_some(Trouble::Stuck))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The guard's thread. Fields are dropped in order: safe first, then done.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The guard's thread.
 struct Watch {
-    keeper: SafeOnDrop,
+    keeper: Box<dyn Keeper>,
     shared: Arc<Shared>,
     hang: Duration,
-    /// Where it is told that the driver, which tells everything else, is silent.
-    events: Arc<dyn EventSink>,
+    guards: GuardList,
+    /// Where it is told that the driver, which tells everything else, is silent; there as long as the driver is.
+    events: Weak<dyn EventSink>,
     orders: Receiver<Command>,
-    /// `Some` while the board is powered.
-    next_check: Option<Instant>,
-    _done: SetOnDrop,
+    power: Power,
+}
+
+/// What the board was brought to.
+#[derive(Clone, Copy, Debug)]
+enum Power {
+    /// Nothing is known.
+    Unknown,
+    On {
+        next_check: Instant,
+    },
+    Off,
+    /// It could not be switched off: nothing else is done until it is.
+    NotOff {
+        retry: Instant,
+        pause: Duration,
+    },
 }
 
 impl Watch {
     fn run(mut self) {
-        // A panic of a keeper ends the guard, which leaves the board safe and is noticed by the driver.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.watch()));
+        // A panic of the keeper ends the guard, which the driver notices. The board is switched off all the same.
+        if catch_unwind(AssertUnwindSafe(|| self.watch())).is_err() {
+            self.shared.lock().trip = Some(Trip::Unguarded);
+            self.power = Power::Unknown;
+        }
+        self.leave();
     }
 
     fn watch(&mut self) {
         loop {
-            match self.orders.recv_timeout(self.pause()) {
+            let pause = self.pause();
+            self.shared.promise(pause + LATE);
+            match self.orders.recv_timeout(pause) {
                 Ok(Command::PowerUp(reply)) => {
                     let result = self.power_up();
                     // Whoever asked may be gone; then it also stops.
@@ -253,39 +311,74 @@ impl Watch {
         }
     }
 
+    /// The end: only a board that is off is left.
+    fn leave(&mut self) {
+        if let Power::NotOff { .. } = self.power {
+            // This is urgent.
+            self.power = Power::Unknown;
+        }
+        while !matches!(self.power, Power::Off) && !self.switch_off() {
+            let pause = self.pause();
+            self.shared.promise(pause + LATE);
+            std::thread::sleep(pause);
+        }
+        self.shared.safe.store(true, Ordering::Release);
+    }
+
     fn pause(&self) -> Duration {
-        match self.next_check {
-            Some(at) => at.saturating_duration_since(Instant::now()).min(self.hang / 4),
-            None => Duration::from_secs(1),
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
+        match self.power {
+            Power::On { next_check } => until(next_check).min(self.hang / 4),
+            Power::NotOff { retry, .. } => until(retry),
+            Power::Unknown | Power::Off => IDLE,
         }
     }
 
     fn power_up(&mut self) -> Result<(), BoardError> {
-        let result = self.keeper.0.power_up();
+        if let Some(why) = self.shared.lock().not_off.clone() {
+            return Err(BoardError::NotOff(why));
+        }
+        self.power = Power::Unknown;
+        self.shared.promise(self.shared.limits.power_up);
+        let result = self.keeper.power_up();
         self.shared.beat();
         match result {
             Ok(()) => {
                 self.shared.lock().trip = None;
-                self.next_check = Some(Instant::now());
+                self.power = Power::On { next_check: Instant::now() };
             }
-            Err(_) => self.switch_off(),
+            Err(_) => {
+                self.switch_off();
+            }
         }
         result
     }
 
     fn look(&mut self) {
-        let Some(next_check) = self.next_check else { return };
-        let silence = self.shared.silence();
-        if silence > self.hang {
-            return self.trip(Trip::Hung(silence));
-        }
-        if Instant::now() >= next_check {
-            let checkup = self.keeper.0.check();
-            self.shared.lock().telemetry = checkup.telemetry;
-            self.next_check = Some(Instant::now() + self.keeper.0.check_every());
-            if let Some(danger) = checkup.danger {
-                self.trip(danger.into());
+        let now = Instant::now();
+        match self.power {
+            Power::On { next_check } => {
+                let silence = self.shared.silence();
+                if silence > self.hang {
+                    self.trip(Trip::Hung(silence));
+                } else if now >= next_check {
+                    self.check();
+                }
             }
+            Power::NotOff { retry, .. } if now >= retry => {
+                self.switch_off();
+            }
+            Power::NotOff { .. } | Power::Unknown | Power::Off => {}
+        }
+    }
+
+    fn check(&mut self) {
+        self.shared.promise(self.shared.limits.check);
+        let checkup = self.keeper.check();
+        self.shared.lock().telemetry = checkup.telemetry;
+        self.power = Power::On { next_check: Instant::now() + self.keeper.check_every() };
+        if let Some(danger) = checkup.danger {
+            self.trip(danger.into());
         }
     }
 
@@ -293,32 +386,49 @@ impl Watch {
         self.switch_off();
         if let Trip::Hung(_) = why {
             let reason = Some(why.to_string().into());
-            let health = Health { state: HealthState::Quarantined, reason, ..Health::default() };
-            self.events.send(BackendEvent::Health(health));
+            self.say(Health { state: HealthState::Quarantined, reason, ..Health::default() });
         }
         self.shared.lock().trip = Some(why);
     }
 
-    fn switch_off(&mut self) {
-        self.next_check = None;
-        self.keeper.0.make_safe();
+    /// Whether the board is off now; where it is not, when to try again.
+    fn switch_off(&mut self) -> bool {
+        self.shared.promise(self.shared.limits.make_safe);
+        let panicked = |_| Err(NotSafe::Failed { part: "driver", problem: "it panicked".to_owned() });
+        let result = catch_unwind(AssertUnwindSafe(|| self.keeper.make_safe())).unwrap_or_else(panicked);
+        let key = Arc::clone(&self.shared.key);
+        let before = std::mem::replace(&mut self.shared.lock().not_off, result.clone().err());
+        match result {
+            Ok(()) => {
+                self.power = Power::Off;
+                if before.is_some() {
+                    self.guards.tell(Notice::OffAfterAll { key });
+                }
+                true
+            }
+            Err(why) => {
+                let pause = match (&why, self.power) {
+                    (NotSafe::Absent, _) => RETRY_ABSENT,
+                    (NotSafe::Failed { .. }, Power::NotOff { pause, .. }) => (2 * pause).min(RETRY.1),
+                    (NotSafe::Failed { .. }, _) => RETRY.0,
+                };
+                self.power = Power::NotOff { retry: Instant::now() + pause, pause };
+                let said = before.is_some_and(|before| before.is_absence() == why.is_absence());
+                if !said {
+                    self.guards.tell(Notice::NotOff { key, why: why.into() });
+                }
+                false
+            }
+        }
     }
-}
 
-struct SafeOnDrop(Box<dyn Keeper>);
-
-impl Drop for SafeOnDrop {
-    fn drop(&mut self) {
-        // A second panic while one unwinds would end the program, other boards and all.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.make_safe()));
-    }
-}
-
-#[derive(Debug)]
-struct SetOnDrop(Arc<AtomicBool>);
-
-impl Drop for SetOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+    /// Tells the scheduler, which may keep whoever tells it waiting for ever: a thread of its own.
+    fn say(&self, health: Health) {
+        let Some(events) = self.events.upgrade() else { return };
+        let say = move || {
+            events.send(BackendEvent::Health(health));
+        };
+        // Without a thread it goes unsaid: the board is off.
+        let _ = std::thread::Builder::new().name("asic-guard-says".to_owned()).spawn(say);
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 #[cfg(feature = "asic")]
 pub use choice::{backends, list};
 #[cfg(feature = "asic")]
-pub use miner_asic::guard::{GuardList, Guards};
+pub use miner_asic::guard::{GuardList, Guards, Haste};
 
 /// An ASIC, or what may be one, as `lode devices` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -126,10 +126,35 @@ pub mod emulate {
     }
 }
 
+/// The guards of all boards. What a person must know of boards that are not off goes to the log.
+#[cfg(feature = "asic")]
+pub fn guards() -> Guards {
+    Guards::telling(|notice| {
+        let text = crate::report::format::printable(&notice.to_string());
+        if notice.is_grave() { tracing::error!("{text}") } else { tracing::warn!("{text}") }
+    })
+}
+
+/// There are none.
+#[cfg(not(feature = "asic"))]
+pub fn guards() -> Guards {
+    Guards(())
+}
+
 /// Stands in for what keeps boards safe.
 #[cfg(not(feature = "asic"))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Guards(());
+
+/// Stands in for how long boards are waited for.
+#[cfg(not(feature = "asic"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// For long.
+    Patient,
+    /// Not for long.
+    Hurried,
+}
 
 /// Stands in for what keeps boards safe.
 #[cfg(not(feature = "asic"))]
@@ -147,8 +172,13 @@ impl Guards {
 #[cfg(not(feature = "asic"))]
 impl GuardList {
     /// There is nothing to do.
-    pub fn make_all_safe(&self, _: std::time::Duration) -> bool {
+    pub fn make_all_safe(&self, _: Haste) -> bool {
         true
+    }
+
+    /// None.
+    pub fn count(&self) -> usize {
+        0
     }
 }
 

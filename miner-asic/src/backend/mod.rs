@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use miner_core::backend::{BackendError, BackendInfo, BackendPort, HashBackend, Health, HealthState};
 
-use crate::board::{Board, BoardError, Danger, Opened};
-use crate::guard::{Guard, GuardList};
+use crate::board::{Board, BoardError, Danger, NotSafe, Opened};
+use crate::chip::ChipProtocol;
+use crate::guard::{Guard, GuardList, Trouble};
+use crate::transport::Link;
 use session::{Ended, Session, Stopped};
 use strikes::{Remedy, Strikes};
 use tally::Tally;
@@ -22,6 +24,8 @@ use work::{Closed, Work};
 
 /// How often an unplugged device is looked for.
 const REPLUG: Duration = Duration::from_millis(500);
+/// How often it is looked whether a board is off.
+const OFF_LOOK: Duration = Duration::from_millis(5);
 
 /// How a device is looked after.
 #[derive(Clone)]
@@ -148,73 +152,117 @@ enum Failure {
     Chips(Stopped),
 }
 
+/// How work with an open board ended.
+enum Over {
+    /// It is decided what comes next.
+    Then(Then),
+    /// This failed, after so long at work: the board is switched off first.
+    Failed(Failure, Duration),
+}
+
 /// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Closed,
     /// Open the board anew after a while.
     Reopen(Duration),
     /// The board is still open: initialise its chips again.
     Reinitialise,
+    /// Open the board anew when there is work.
+    AwaitWork,
 }
 
 impl Driver<'_> {
     fn run(&mut self) -> Result<Closed, BackendError> {
         loop {
-            let pause = match self.open_and_work()? {
-                Then::Closed => return Ok(Closed),
-                Then::Reopen(pause) => pause,
-                Then::Reinitialise => Duration::ZERO,
+            let rested = match self.open_and_work()? {
+                Then::Closed => Err(Closed),
+                Then::Reopen(pause) => self.work.rest(pause),
+                Then::Reinitialise => Ok(()),
+                Then::AwaitWork => self.work.await_unit(),
             };
-            if self.work.rest(pause).is_err() {
+            if rested.is_err() {
                 return Ok(Closed);
             }
         }
     }
 
-    /// From opening the board to closing it: it is switched off when this returns.
+    /// From opening the board to closing it: it is switched off when this returns, as far as it can be.
     fn open_and_work(&mut self) -> Result<Then, BackendError> {
         let Opened { link, chips, keeper, clock_mhz } = match self.board.open() {
             Ok(opened) => opened,
             Err(error) => return self.failed(&Failure::Board(error), Duration::ZERO),
         };
-        let events = Arc::clone(self.work.events());
-        let guard = match Guard::start(keeper, self.config.hang, &self.guards, events) {
+        let (key, events) = (Arc::clone(&self.info.key), Arc::clone(self.work.events()));
+        let guard = match Guard::start(key, keeper, self.config.hang, &self.guards, &events) {
             Ok(guard) => guard,
             // The program is at its end.
             Err(BoardError::Unguarded) => return Ok(Then::Closed),
             Err(error) => return self.failed(&Failure::Board(error), Duration::ZERO),
         };
+        let over = self.work_on(&guard, &*link, &*chips, clock_mhz)?;
+        drop((link, chips));
+        if matches!(over, Over::Then(Then::Closed)) || self.switch_off(&guard).is_err() {
+            // By the guard, which is waited for a moment.
+            self.work.busy("is being switched off");
+            return Ok(Then::Closed);
+        }
+        match over {
+            Over::Then(then) => Ok(then),
+            Over::Failed(failure, worked) => self.failed(&failure, worked),
+        }
+    }
+
+    /// Has chips at work until it takes more than initialising them again to go on.
+    fn work_on(
+        &mut self,
+        guard: &Guard,
+        link: &dyn Link,
+        chips: &dyn Fn() -> Box<dyn ChipProtocol>,
+        clock_mhz: Option<f32>,
+    ) -> Result<Over, BackendError> {
         loop {
             if let Err(error) = guard.power_up() {
-                return self.failed(&Failure::Board(error), Duration::ZERO);
+                return Ok(Over::Failed(Failure::Board(error), Duration::ZERO));
             }
             let session = Session {
                 info: &self.info,
                 config: &self.config,
                 clock_mhz,
-                link: &*link,
-                guard: &guard,
+                link,
+                guard,
                 chip: chips(),
                 work: &mut self.work,
                 tally: &mut self.tally,
                 ready: None,
             };
             let Ended { why, worked } = session.run();
-            let Err(stopped) = why else { return Ok(Then::Closed) };
-            if let Stopped::Idle = stopped {
-                drop((guard, link));
-                let there = self.work.await_unit();
-                return Ok(if there.is_err() { Then::Closed } else { Then::Reopen(Duration::ZERO) });
-            }
-            if let Stopped::Link(_) | Stopped::Trip(_) = stopped {
-                drop((guard, link));
-                return self.failed(&Failure::Chips(stopped), worked);
-            }
-            match self.failed(&Failure::Chips(stopped), worked)? {
+            let failure = match why {
+                Ok(()) => return Ok(Over::Then(Then::Closed)),
+                Err(Stopped::Idle) => return Ok(Over::Then(Then::AwaitWork)),
+                Err(stopped @ (Stopped::Link(_) | Stopped::Trip(_))) => {
+                    return Ok(Over::Failed(Failure::Chips(stopped), worked));
+                }
+                Err(stopped) => Failure::Chips(stopped),
+            };
+            match self.failed(&failure, worked)? {
                 Then::Reinitialise => {}
-                then => return Ok(then),
+                then => return Ok(Over::Then(then)),
             }
         }
+    }
+
+    /// Waits until the board is off, however long that takes: nothing else is done with one that is not.
+    fn switch_off(&mut self, guard: &Guard) -> Result<(), Closed> {
+        guard.stop();
+        while !guard.is_finished() {
+            if let Some(trouble) = guard.trouble() {
+                let (state, reason) = words(&trouble);
+                self.tell(state, reason);
+            }
+            self.work.rest(OFF_LOOK)?;
+        }
+        Ok(())
     }
 
     /// Says what is wrong and decides what to do about it.
@@ -264,6 +312,21 @@ impl Failure {
         match self {
             Self::Board(BoardError::Link(error)) | Self::Chips(Stopped::Link(error)) => error.is_absence(),
             Self::Board(_) | Self::Chips(_) => false,
+        }
+    }
+}
+
+/// How a board is that is not off although it should be.
+fn words(trouble: &Trouble) -> (HealthState, String) {
+    match trouble {
+        Trouble::NotSafe(NotSafe::Absent) => {
+            (HealthState::Sick, format!("{trouble}, so it may hash on: waiting for it"))
+        }
+        Trouble::NotSafe(_) => {
+            (HealthState::Quarantined, format!("could not be switched off: {trouble}; pull its power plug"))
+        }
+        Trouble::Stuck | Trouble::Slow => {
+            (HealthState::Quarantined, format!("{trouble}, so it may be on: pull its power plug"))
         }
     }
 }

@@ -6,7 +6,7 @@ use miner_core::work::NonceRange;
 
 use super::*;
 use crate::board::mock::{MockBoard, Shared};
-use crate::guard::Guards;
+use crate::guard::{Guards, Haste};
 use crate::transport::mock::{Done, MockLink};
 
 /// A backend over a mock board, and its hardware.
@@ -130,7 +130,7 @@ fn the_end_of_the_program_switches_off_even_a_board_whose_driver_hangs() {
 fn nothing_is_switched_on_after_the_end_of_the_program() {
     let (bench, backend) = Bench::new(config());
     let list = bench.guards.list();
-    assert!(list.make_all_safe(Duration::ZERO));
+    assert!(list.make_all_safe(Haste::Hurried));
     Rig::new(backend).close();
     assert_eq!(bench.hardware.lock().unwrap().power_ups, 0);
 }
@@ -188,6 +188,80 @@ fn an_unplugged_device_is_waited_for_and_works_again() {
     feed_long(&mut rig, 1);
     rig.wait_for_a_hit(WorkId(1));
     rig.close();
+}
+
+/// The next health that is told in this state.
+fn health_in(rig: &mut Rig, state: HealthState) -> String {
+    rig.health.clear();
+    while rig.health.last().is_none_or(|health| health.state != state) {
+        rig.next_event();
+    }
+    rig.health.last().unwrap().reason.as_deref().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_unplugged_board_with_its_own_supply_is_switched_off_when_it_is_back_before_anything_else() {
+    let (bench, backend) = Bench::new(config());
+    let mut rig = Rig::new(backend);
+    feed_long(&mut rig, 0);
+    rig.wait_for_a_hit(WorkId(0));
+    {
+        let mut hardware = bench.hardware.lock().unwrap();
+        (hardware.own_supply, hardware.gone) = (true, true);
+    }
+    bench.link.set_gone(true);
+    rig.finish(WorkId(0));
+    while rig.health.last().is_none_or(|health| {
+        health.reason.as_deref().is_none_or(|reason| !reason.contains("power supply of its own"))
+    }) {
+        rig.next_event();
+    }
+    assert!(!bench.is_safe(), "it hashes on");
+    bench.hardware.lock().unwrap().gone = false;
+    bench.until(Bench::is_safe);
+    feed_long(&mut rig, 1);
+    rig.wait_for_a_hit(WorkId(1));
+    assert_eq!(bench.hardware.lock().unwrap().opened, 2);
+    rig.close();
+    assert!(bench.is_safe());
+}
+
+#[test]
+fn a_board_that_could_not_be_switched_off_gets_no_work_until_it_is_off() {
+    let (bench, backend) = Bench::new(config());
+    let mut rig = Rig::new(backend);
+    feed_long(&mut rig, 0);
+    rig.wait_for_a_hit(WorkId(0));
+    bench.hardware.lock().unwrap().refuses = 2;
+    // What makes the driver open it anew.
+    bench.link.set_gone(true);
+    let reason = health_in(&mut rig, HealthState::Quarantined);
+    assert_eq!(reason, "could not be switched off: switch: stuck; pull its power plug");
+    assert_eq!(bench.hardware.lock().unwrap().opened, 1);
+    let reason = health_in(&mut rig, HealthState::Sick);
+    assert_eq!(reason, "mock has vanished: waiting for it");
+    assert!(bench.is_safe());
+    feed_long(&mut rig, 1);
+    rig.wait_for_a_hit(WorkId(1));
+    rig.close();
+    assert!(bench.is_safe());
+}
+
+#[test]
+fn a_board_whose_guard_is_blocked_gets_no_work_and_says_so() {
+    let (bench, backend) = Bench::new(config());
+    let mut rig = Rig::new(backend);
+    feed_long(&mut rig, 0);
+    rig.wait_for_a_hit(WorkId(0));
+    bench.hardware.lock().unwrap().keeper_hangs = true;
+    let reason = health_in(&mut rig, HealthState::Quarantined);
+    assert_eq!(reason, "the thread that guards it does not answer, so it may be on: pull its power plug");
+    let last = bench.link.done().last().cloned();
+    assert_eq!(last, Some(Done::Wrote(b"stop".to_vec())), "chips are told to stop all the same");
+    // Nothing waits for the guard at the end either.
+    rig.close();
+    bench.hardware.lock().unwrap().keeper_hangs = false;
+    bench.until(Bench::is_safe);
 }
 
 #[test]

@@ -113,6 +113,11 @@ impl<'a> Work<'a> {
         self.held.get(&work).or_else(|| self.recent.iter().find(|unit| unit.id == work))
     }
 
+    /// Notes what the device can't be interrupted in.
+    pub(super) fn busy(&self, what: &'static str) {
+        self.port.busy().set(Some(what));
+    }
+
     /// Where events go.
     pub(super) fn events(&self) -> &Arc<dyn EventSink> {
         self.port.events()

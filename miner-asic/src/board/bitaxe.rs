@@ -9,14 +9,15 @@ use super::bitaxe_raw::bridge::Bridge;
 use super::bitaxe_raw::{Format, Request};
 use super::place::Place;
 use super::{
-    Board, BoardError, BoardSettings, BoundsError, Checkup, Danger, Keeper, Opened, Sleep, Telemetry,
+    Board, BoardError, BoardSettings, BoundsError, Checkup, Danger, Keeper, Limits, NotSafe, Opened, Sleep,
+    Telemetry,
 };
 use crate::chip::bm13xx::{Bm13xx, Bm13xxConfig, Chip, RESET_BAUD};
 use crate::chip::{ChipProtocol, TicketMask};
 use crate::peripheral::BusError;
 use crate::peripheral::emc2101::{self, Emc2101Error};
 use crate::peripheral::tps546::{Output, Tps546, Tps546Error};
-use crate::transport::{Link, SerialLink};
+use crate::transport::{Link, LinkError, SerialLink, Unplugged};
 
 /// The pin that holds the chips in reset while it is low.
 const RESET: u8 = 0;
@@ -37,8 +38,11 @@ const MAX_START: f32 = 60.0;
 const BAD_READINGS: u8 = 3;
 /// The part of the voltage that it may be off by.
 const TOLERANCE: f32 = 0.1;
-/// How often switching the voltage off is tried: one lost answer must not leave it on.
-const OFF_TRIES: usize = 2;
+/// How often switching the voltage off is tried at a time: one lost answer must not leave it on.
+const OFF_TRIES: usize = 3;
+/// How long switching off takes at worst: a request that can't be written, the port opened anew, and eight requests that are
+/// answered only just in time.
+const OFF_LIMIT: Duration = Duration::from_secs(12);
 /// Fan duty in percent of a board without power.
 const IDLE_FAN: u8 = 25;
 /// The fan's duty in percent grows with the temperature in °C between these two points.
@@ -146,19 +150,31 @@ impl Board for Bitaxe {
         let [control, data] = self.place.ports()?;
         let control = Arc::new(SerialLink::open(&control, RESET_BAUD)?);
         let data = Arc::new(SerialLink::open(&data, RESET_BAUD)?);
-        Ok(self.assemble(control, data, super::real_sleep()))
+        let place = self.place.clone();
+        let reopen = move || -> Result<Arc<dyn Link>, LinkError> {
+            let [control, _] = place.ports()?;
+            Ok(Arc::new(SerialLink::open(&control, RESET_BAUD)?))
+        };
+        Ok(self.assemble(control, data, Box::new(reopen), super::real_sleep()))
     }
 }
 
+/// Opens the management port anew, wherever it is now.
+type Reopen = Box<dyn FnMut() -> Result<Arc<dyn Link>, LinkError> + Send>;
+
 impl Bitaxe {
-    fn assemble(&self, control: Arc<dyn Link>, data: Arc<dyn Link>, sleep: Sleep) -> Opened {
+    fn assemble(&self, control: Arc<dyn Link>, data: Arc<dyn Link>, reopen: Reopen, sleep: Sleep) -> Opened {
         let chips = self.chips.clone();
         let mhz = chips.mhz as f32;
         let keeper = BitaxeKeeper {
             bridge: Bridge::new(control, Format::V0),
-            data: Arc::clone(&data),
+            data: Some(Arc::clone(&data)),
+            lost: false,
+            reopen,
             volts: self.volts,
             sleep,
+            owes: false,
+            known: false,
             regulator: None,
             released: None,
             bad: 0,
@@ -178,9 +194,17 @@ impl Bitaxe {
 /// What keeps a Bitaxe safe.
 struct BitaxeKeeper {
     bridge: Bridge,
-    data: Arc<dyn Link>,
+    /// `None` once it is of no more use: a port that is held by nobody gets its old name when it comes back.
+    data: Option<Arc<dyn Link>>,
+    /// The management port is to be opened anew.
+    lost: bool,
+    reopen: Reopen,
     volts: f32,
     sleep: Sleep,
+    /// It has answered, and was not switched off since: it may be on.
+    owes: bool,
+    /// Its regulator was recognised.
+    known: bool,
     /// `Some` while it is on.
     regulator: Option<Tps546>,
     /// When the chips were let out of reset.
@@ -192,7 +216,9 @@ struct BitaxeKeeper {
 
 impl BitaxeKeeper {
     fn start(&mut self) -> Result<(), BoardError> {
+        let data = self.data.clone().ok_or(LinkError::NotFound { path: "the data port".into() })?;
         self.bridge.set_pin(RESET, false).map_err(|error| management(&error))?;
+        self.owes = true;
         let frequency = Request::I2cFrequency(I2C_HERTZ);
         self.bridge.ask(&frequency).map_err(|error| management(&error))?;
         emc2101::init(&mut self.bridge).map_err(|error| fan(&error))?;
@@ -204,6 +230,8 @@ impl BitaxeKeeper {
         {
             return Err(Danger::Hot(celsius).into());
         }
+        Tps546::identify(&mut self.bridge).map_err(|error| power(&error))?;
+        self.known = true;
         let regulator = Tps546::init(&mut self.bridge, self.volts).map_err(|error| power(&error))?;
         Tps546::on(&mut self.bridge).map_err(|error| power(&error))?;
         (self.sleep)(POWER_SETTLES);
@@ -211,8 +239,8 @@ impl BitaxeKeeper {
         self.judge_output(output)?;
         self.regulator = Some(regulator);
         // What the chips said before is not to be taken for an answer.
-        self.data.set_baud(RESET_BAUD)?;
-        self.data.discard_input()?;
+        data.set_baud(RESET_BAUD)?;
+        data.discard_input()?;
         self.bridge.set_pin(RESET, true).map_err(|error| management(&error))?;
         (self.sleep)(RESET_SETTLES);
         self.released = Some(Instant::now());
@@ -232,6 +260,40 @@ impl BitaxeKeeper {
             return Err(Danger::Regulator(text));
         }
         Ok(())
+    }
+
+    /// Holds the chips in reset, takes their voltage away, and asks whether it is.
+    fn switch_off(&mut self, hot: bool) -> Result<(), Tps546Error> {
+        self.open_anew().map_err(BusError::from)?;
+        let held = self.bridge.set_pin(RESET, false);
+        let mut off = Tps546::off(&mut self.bridge);
+        for _ in 1..OFF_TRIES {
+            off = off.or_else(|_| Tps546::off(&mut self.bridge));
+        }
+        self.fan = None;
+        // Each step is worth trying whatever became of the others. The fan is not what decides.
+        let _ = self.set_fan(if off.is_ok() && !hot { IDLE_FAN } else { 100 });
+        match off {
+            // There is no such regulator, and there never was: the reset is all that this board has.
+            Err(Tps546Error::Bus(BusError::Refused(_)) | Tps546Error::Other(_)) if !self.known => Ok(held?),
+            off => off,
+        }
+    }
+
+    /// Where the management port was lost, looks for it.
+    fn open_anew(&mut self) -> Result<(), LinkError> {
+        if self.lost {
+            self.bridge = Bridge::new((self.reopen)()?, Format::V0);
+            self.lost = false;
+        }
+        Ok(())
+    }
+
+    /// Lets go of ports that are of no more use.
+    fn lose(&mut self) {
+        self.lost = true;
+        self.data = None;
+        self.bridge = Bridge::new(Arc::new(Unplugged), Format::V0);
     }
 
     fn set_fan(&mut self, percent: u8) -> Result<(), Emc2101Error> {
@@ -296,15 +358,41 @@ impl Keeper for BitaxeKeeper {
         Checkup { telemetry, danger }
     }
 
-    fn make_safe(&mut self) {
+    fn limits(&self) -> Limits {
+        Limits { make_safe: OFF_LIMIT, ..Limits::default() }
+    }
+
+    fn make_safe(&mut self) -> Result<(), NotSafe> {
         let hot = self.bad > 0;
         self.regulator = None;
-        // Each step is worth trying whatever became of the others.
-        let _ = self.bridge.set_pin(RESET, false);
-        let off = (0..OFF_TRIES).any(|_| Tps546::off(&mut self.bridge).is_ok());
-        self.fan = None;
-        let _ = self.set_fan(if off && !hot { IDLE_FAN } else { 100 });
+        let result = self.switch_off(hot).or_else(|error| {
+            if !is_link(&error) {
+                return Err(error);
+            }
+            // Whether it is unplugged is known once its port can't be found.
+            self.lose();
+            self.switch_off(hot).inspect_err(|error| {
+                if is_link(error) {
+                    self.lose();
+                }
+            })
+        });
+        match result {
+            Ok(()) => self.owes = false,
+            Err(_) if !self.owes => {}
+            Err(Tps546Error::Bus(BusError::Link(error))) if error.is_absence() => {
+                return Err(NotSafe::Absent);
+            }
+            Err(error) => {
+                return Err(NotSafe::Failed { part: "voltage regulator", problem: error.to_string() });
+            }
+        }
+        Ok(())
     }
+}
+
+fn is_link(error: &Tps546Error) -> bool {
+    matches!(error, Tps546Error::Bus(BusError::Link(_)))
 }
 
 /// The fan's duty in percent at a temperature in °C.

@@ -10,8 +10,8 @@ use super::bitaxe::check_clock;
 use super::place::Place;
 use super::reset::{Cp2105Latch, FtdiCbus, ResetLine};
 use super::{
-    Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Danger, Keeper, Opened, Sleep, Telemetry,
-    real_sleep,
+    Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Danger, Keeper, Limits, NotSafe, Opened,
+    Sleep, Telemetry, real_sleep,
 };
 use crate::chip::ChipProtocol;
 use crate::chip::bm13xx::{Bm13xx, Bm13xxConfig, Chip, RESET_BAUD};
@@ -34,6 +34,9 @@ const A1_SAFE: u32 = 100;
 /// Temperature in °C of a Compac A1 that ends it, and the one above which it is not switched on.
 const A1_MAX: f32 = 90.0;
 const A1_MAX_START: f32 = 60.0;
+/// How long a request to the bridge takes at worst, finding it on USB included, and a command to the controller.
+const LINE_LIMIT: Duration = Duration::from_secs(2);
+const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 /// Bad readings, one after the other, that switch a stick off.
 const BAD_READINGS: u8 = 3;
 
@@ -160,7 +163,8 @@ impl Board for Compac {
                 let [port] = self.place.ports()?;
                 let line = FtdiCbus(self.bridge(&port)?);
                 let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
-                let keeper = FKeeper { line: Box::new(line), link: Arc::clone(&link), sleep: real_sleep() };
+                let line = Box::new(line);
+                let keeper = FKeeper { line, link: Arc::clone(&link), sleep: real_sleep(), released: false };
                 Ok(self.assemble(link, Box::new(keeper)))
             }
             CompacKind::A1 => {
@@ -174,6 +178,7 @@ impl Board for Compac {
                     controller: Controller::new(telemetry, real_sleep()),
                     sleep: real_sleep(),
                     millivolts: self.millivolts,
+                    released: false,
                     bad: 0,
                 };
                 Ok(self.assemble(link, Box::new(keeper)))
@@ -200,10 +205,16 @@ fn line_lost(error: &UsbError) -> BoardError {
     BoardError::Part { part: "reset line", problem: error.to_string() }
 }
 
-/// Takes chips through a reset, with the host's side as they expect it afterwards.
-fn reset(line: &mut dyn ResetLine, link: &dyn Link, sleep: &Sleep) -> Result<(), BoardError> {
+/// Takes chips through a reset, with the host's side as they expect it afterwards. Notes that they were released.
+fn reset(
+    line: &mut dyn ResetLine,
+    link: &dyn Link,
+    sleep: &Sleep,
+    noted: &mut bool,
+) -> Result<(), BoardError> {
     for (released, time) in [(true, BEFORE), (false, RESET), (true, AFTER)] {
         line.set(released).map_err(|error| line_lost(&error))?;
+        *noted = true;
         sleep(time);
     }
     link.set_baud(RESET_BAUD)?;
@@ -215,20 +226,26 @@ struct FKeeper {
     line: Box<dyn ResetLine>,
     link: Arc<dyn Link>,
     sleep: Sleep,
+    /// The chip was let out of reset.
+    released: bool,
 }
 
 impl Keeper for FKeeper {
     fn power_up(&mut self) -> Result<(), BoardError> {
-        reset(&mut *self.line, &*self.link, &self.sleep)
+        reset(&mut *self.line, &*self.link, &self.sleep, &mut self.released)
     }
 
     fn check(&mut self) -> Checkup {
         Checkup::default()
     }
 
-    fn make_safe(&mut self) {
-        // Nothing else can be tried.
-        let _ = self.line.set(false);
+    fn limits(&self) -> Limits {
+        Limits { make_safe: LINE_LIMIT, ..Limits::default() }
+    }
+
+    fn make_safe(&mut self) -> Result<(), NotSafe> {
+        let held = self.line.set(false);
+        owed(self.released, held.or_else(absence_is_off).map_err(|error| not_held(&error)))
     }
 }
 
@@ -239,6 +256,8 @@ struct A1Keeper {
     controller: Controller,
     sleep: Sleep,
     millivolts: u32,
+    /// The chip was let out of reset, or given its voltage.
+    released: bool,
     bad: u8,
 }
 
@@ -251,7 +270,7 @@ impl A1Keeper {
             return Err(BoardError::Unsupported { part: "controller", problem });
         }
         self.prepare().map_err(|error| controller(&error))??;
-        reset(&mut *self.line, &*self.link, &self.sleep)?;
+        reset(&mut *self.line, &*self.link, &self.sleep, &mut self.released)?;
         self.bad = 0;
         Ok(())
     }
@@ -265,6 +284,7 @@ impl A1Keeper {
             None => return Ok(Err(Danger::Blind("no temperature".to_owned()))),
         }
         self.controller.set_millivolts(self.millivolts)?;
+        self.released = true;
         self.controller.switch(true)?;
         Ok(Ok(()))
     }
@@ -306,12 +326,32 @@ impl Keeper for A1Keeper {
         Checkup { telemetry, danger }
     }
 
-    fn make_safe(&mut self) {
-        // Each step is worth trying whatever became of the others. The fan is left running.
-        let _ = self.line.set(false);
-        let _ = self.controller.switch(false);
-        let _ = self.controller.set_millivolts(A1_SAFE);
+    fn limits(&self) -> Limits {
+        Limits { make_safe: LINE_LIMIT + 2 * COMMAND_LIMIT, ..Limits::default() }
     }
+
+    fn make_safe(&mut self) -> Result<(), NotSafe> {
+        // Each step is worth trying whatever became of the others. The fan is left running.
+        let held = self.line.set(false).or_else(absence_is_off).map_err(|error| not_held(&error));
+        let off = self.controller.switch(false);
+        let _ = self.controller.set_millivolts(A1_SAFE);
+        // The line takes the chip's power away and so does the regulator: one of them is enough.
+        owed(self.released, if off.is_ok() { Ok(()) } else { held })
+    }
+}
+
+/// A stick lives on what USB gives it: one that is gone is off.
+fn absence_is_off(error: UsbError) -> Result<(), UsbError> {
+    if let UsbError::Gone = error { Ok(()) } else { Err(error) }
+}
+
+fn not_held(error: &UsbError) -> NotSafe {
+    NotSafe::Failed { part: "reset line", problem: error.to_string() }
+}
+
+/// A stick whose chip was never let out of reset was not switched on.
+fn owed(released: bool, off: Result<(), NotSafe>) -> Result<(), NotSafe> {
+    if released { off } else { Ok(()) }
 }
 
 fn controller(error: &BusError) -> BoardError {

@@ -9,7 +9,7 @@ use miner_core::share::Candidate;
 use miner_core::types::{HashCount, HashRate, Target};
 use miner_core::work::{Granularity, WorkUnit};
 
-use super::{Board, BoardError, Checkup, Danger, Keeper, Opened, Telemetry};
+use super::{Board, BoardError, Checkup, Danger, Keeper, Limits, NotSafe, Opened, Telemetry};
 use crate::chip::{ChipEvent, ChipFault, ChipProtocol, Transmit};
 use crate::transport::LinkError;
 use crate::transport::mock::MockLink;
@@ -33,6 +33,14 @@ pub(crate) struct Hardware {
     pub(crate) lies: bool,
     /// The keeper panics at its next look.
     pub(crate) keeper_panics: bool,
+    /// The keeper hangs in its next look, until this is taken back.
+    pub(crate) keeper_hangs: bool,
+    /// How often the board refuses to be switched off before it heeds.
+    pub(crate) refuses: u32,
+    /// Being switched off makes the keeper panic, so often.
+    pub(crate) off_panics: u32,
+    /// It has a supply of its own: it goes on when its port is gone.
+    pub(crate) own_supply: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<Hardware>>;
@@ -99,6 +107,9 @@ impl Keeper for MockKeeper {
     }
 
     fn check(&mut self) -> Checkup {
+        while self.0.lock().unwrap().keeper_hangs {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let hardware = self.0.lock().unwrap();
         let (celsius, panics) = (hardware.celsius, hardware.keeper_panics);
         drop(hardware);
@@ -113,10 +124,27 @@ impl Keeper for MockKeeper {
         Duration::from_millis(5)
     }
 
-    fn make_safe(&mut self) {
+    fn limits(&self) -> Limits {
+        Limits { check: Duration::from_secs(2), make_safe: Duration::from_secs(2), ..Limits::default() }
+    }
+
+    fn make_safe(&mut self) -> Result<(), NotSafe> {
         let mut hardware = self.0.lock().unwrap();
+        if hardware.gone && hardware.own_supply {
+            return Err(NotSafe::Absent);
+        }
+        if let Some(left) = hardware.off_panics.checked_sub(1) {
+            hardware.off_panics = left;
+            drop(hardware);
+            panic!("a test asked for it");
+        }
+        if let Some(left) = hardware.refuses.checked_sub(1) {
+            hardware.refuses = left;
+            return Err(NotSafe::Failed { part: "switch", problem: "stuck".to_owned() });
+        }
         hardware.powered = false;
         hardware.made_safe += 1;
+        Ok(())
     }
 }
 

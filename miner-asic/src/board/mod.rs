@@ -64,8 +64,60 @@ pub trait Keeper: Send {
         Duration::from_secs(2)
     }
 
+    /// How long its calls take at worst.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
     /// Stops the chips and takes their power away as far as the board can, whatever else fails.
-    fn make_safe(&mut self);
+    ///
+    /// Called again until it has succeeded: where a port was lost, it is opened anew. A board on which nothing was ever
+    /// switched on owes no success.
+    ///
+    /// # Errors
+    /// The board may be on.
+    fn make_safe(&mut self) -> Result<(), NotSafe>;
+}
+
+/// How long calls to a keeper take at worst: beyond that it is taken for blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// [`Keeper::power_up`].
+    pub power_up: Duration,
+    /// [`Keeper::check`].
+    pub check: Duration,
+    /// [`Keeper::make_safe`]: the end of the program waits for so long.
+    pub make_safe: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { power_up: seconds(30), check: seconds(10), make_safe: seconds(4) }
+    }
+}
+
+/// Why a board may be on although it was to be switched off.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotSafe {
+    /// Its ports are gone, and with them not its power.
+    #[error("it is unplugged from USB, but has a power supply of its own")]
+    Absent,
+    /// A part of it did not do what it was told.
+    #[error("{part}: {problem}")]
+    Failed {
+        /// The part.
+        part: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl NotSafe {
+    /// Whether all that helps is to wait until it is plugged in again.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
 }
 
 /// What a look at the board showed.
@@ -140,6 +192,12 @@ pub enum BoardError {
     /// The guard's thread has ended.
     #[error("the thread that guards it has ended")]
     Unguarded,
+    /// The guard's thread is blocked.
+    #[error("the thread that guards it does not answer")]
+    Stuck,
+    /// It could not be switched off before, so it is not switched on.
+    #[error("it could not be switched off before: {0}")]
+    NotOff(NotSafe),
 }
 
 /// A setting that a board refuses.

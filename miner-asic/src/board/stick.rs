@@ -4,18 +4,20 @@
 //! it was given.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use miner_core::backend::{BackendInfo, BackendKind};
 
 use super::place::Place;
-use super::{Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Keeper, Opened};
+use super::{Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Keeper, Limits, NotSafe, Opened};
 use crate::chip::bm1384::{self, Bm1384, Bm1384Config};
 use crate::chip::icarus::{Icarus, IcarusKind};
 use crate::chip::{ChipProtocol, TicketMask, Transmit};
-use crate::transport::{Link, SerialLink};
+use crate::transport::{Link, LinkError, SerialLink};
 
 const BAUD: u32 = 115_200;
+/// How long telling chips to stop takes at worst, on a port that is opened anew.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Clocks in MHz of an AntMiner U1 or U2.
 const ANTMINER_MHZ: (f32, f32) = (125.0, 500.0);
 /// Clocks in MHz where nothing else is set.
@@ -150,10 +152,15 @@ impl Board for Stick {
     }
 
     fn open(&mut self) -> Result<Opened, BoardError> {
-        let [port] = self.place.ports()?;
-        let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, BAUD)?);
+        let link = open(&self.place)?;
         let chips = self.chips.clone();
-        let keeper = StickKeeper { link: Arc::clone(&link), stop: stop(chips.protocol()) };
+        let place = self.place.clone();
+        let keeper = StickKeeper {
+            link: Some(Arc::clone(&link)),
+            reopen: Box::new(move || open(&place)),
+            stop: stop(chips.protocol()),
+            started: false,
+        };
         Ok(Opened {
             link,
             chips: Box::new(move || chips.protocol()),
@@ -161,6 +168,11 @@ impl Board for Stick {
             clock_mhz: self.mhz,
         })
     }
+}
+
+fn open(place: &Place) -> Result<Arc<dyn Link>, LinkError> {
+    let [port] = place.ports()?;
+    Ok(Arc::new(SerialLink::open(&port, BAUD)?))
 }
 
 /// What stops chips that were started, by frames alone.
@@ -178,30 +190,89 @@ fn stop(mut chips: Box<dyn ChipProtocol>) -> Vec<u8> {
 
 /// There is nothing to switch and nothing to read: all that is left is to tell the chips to stop.
 struct StickKeeper {
-    link: Arc<dyn Link>,
+    /// `None` where it failed.
+    link: Option<Arc<dyn Link>>,
+    reopen: Box<dyn FnMut() -> Result<Arc<dyn Link>, LinkError> + Send>,
     stop: Vec<u8>,
+    /// Chips may have been given work.
+    started: bool,
+}
+
+impl StickKeeper {
+    fn stop(&mut self) -> Result<(), LinkError> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => (self.reopen)()?,
+        };
+        link.write(&self.stop)?;
+        self.link = Some(link);
+        Ok(())
+    }
 }
 
 impl Keeper for StickKeeper {
     fn power_up(&mut self) -> Result<(), BoardError> {
-        Ok(self.link.discard_input()?)
+        let link = self.link.as_ref().ok_or(LinkError::NotFound { path: "the port".into() })?;
+        link.discard_input()?;
+        self.started = true;
+        Ok(())
     }
 
     fn check(&mut self) -> Checkup {
         Checkup::default()
     }
 
-    fn make_safe(&mut self) {
-        if !self.stop.is_empty() {
-            // A stick that is gone has stopped.
-            let _ = self.link.write(&self.stop);
+    fn limits(&self) -> Limits {
+        Limits { make_safe: STOP_LIMIT, ..Limits::default() }
+    }
+
+    fn make_safe(&mut self) -> Result<(), NotSafe> {
+        if self.stop.is_empty() || !self.started {
+            return Ok(());
+        }
+        // Whether it is unplugged is known once its port can't be found. It lives on what USB gives it: then it has stopped.
+        let stopped = self.stop().or_else(|error| if error.is_absence() { self.stop() } else { Err(error) });
+        match stopped {
+            Err(error) if !matches!(error, LinkError::NotFound { .. }) => {
+                Err(NotSafe::Failed { part: "chips", problem: error.to_string() })
+            }
+            _ => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::transport::mock::{Done, MockLink};
+
+    #[test]
+    fn a_stick_is_told_to_stop_until_it_took_it_or_is_gone() {
+        let link = Arc::new(MockLink::new(|_| Vec::new()));
+        let found: Arc<Mutex<Option<Arc<MockLink>>>> = Arc::default();
+        let (first, again) = (Arc::clone(&link), Arc::clone(&found));
+        let reopen = move || -> Result<Arc<dyn Link>, LinkError> {
+            let found = again.lock().unwrap().clone();
+            found.map(|link| link as _).ok_or(LinkError::NotFound { path: "mock".into() })
+        };
+        let mut keeper =
+            StickKeeper { link: Some(first), reopen: Box::new(reopen), stop: vec![7], started: false };
+        assert_eq!(keeper.make_safe(), Ok(()));
+        assert_eq!(link.done(), [], "it was never started");
+        keeper.power_up().unwrap();
+        assert_eq!(keeper.make_safe(), Ok(()));
+        assert_eq!(link.done(), [Done::Wrote(vec![7])]);
+        link.set_gone(true);
+        assert_eq!(keeper.make_safe(), Ok(()), "its port can't be found any more");
+        *found.lock().unwrap() = Some(Arc::clone(&link));
+        let failed = NotSafe::Failed { part: "chips", problem: "mock has vanished".to_owned() };
+        assert_eq!(keeper.make_safe(), Err(failed), "its port is there, and fails");
+        link.set_gone(false);
+        assert_eq!(keeper.make_safe(), Ok(()));
+        assert_eq!(link.done().len(), 2);
+    }
 
     #[test]
     fn settings_are_held_to_their_bounds() {

@@ -122,10 +122,7 @@ impl Tps546 {
     /// # Errors
     /// It is not there, is another part, or does not keep what it is told: then it stays off.
     pub fn init(bus: &mut impl I2c, volts: f32) -> Result<Self, Tps546Error> {
-        let id: [u8; 7] = bus.read(ADDRESS, IC_DEVICE_ID)?;
-        if id[0] != 6 || !DEVICE_IDS.iter().any(|known| known[..] == id[1..]) {
-            return Err(Tps546Error::Other(id.to_vec()));
-        }
+        Self::identify(bus)?;
         Self::off(bus)?;
         bus.write(ADDRESS, &[ON_OFF_CONFIG, BY_COMMAND])?;
         let [mode] = bus.read(ADDRESS, VOUT_MODE)?;
@@ -146,6 +143,16 @@ impl Tps546 {
         Ok(regulator)
     }
 
+    /// Makes sure that it is one.
+    ///
+    /// # Errors
+    /// It is not there, or is another part.
+    pub fn identify(bus: &mut impl I2c) -> Result<(), Tps546Error> {
+        let id: [u8; 7] = bus.read(ADDRESS, IC_DEVICE_ID)?;
+        let known = id[0] == 6 && DEVICE_IDS.iter().any(|known| known[..] == id[1..]);
+        if known { Ok(()) } else { Err(Tps546Error::Other(id.to_vec())) }
+    }
+
     /// Switches the voltage on.
     ///
     /// # Errors
@@ -154,12 +161,14 @@ impl Tps546 {
         Ok(bus.write(ADDRESS, &[OPERATION, ON])?)
     }
 
-    /// Switches the voltage off.
+    /// Switches the voltage off, and makes sure that it was understood.
     ///
     /// # Errors
-    /// The bus.
+    /// The bus, or it is still told to be on.
     pub fn off(bus: &mut impl I2c) -> Result<(), Tps546Error> {
-        Ok(bus.write(ADDRESS, &[OPERATION, OFF])?)
+        bus.write(ADDRESS, &[OPERATION, OFF])?;
+        let [operation] = bus.read(ADDRESS, OPERATION)?;
+        if operation & ON == 0 { Ok(()) } else { Err(Tps546Error::Stuck(OPERATION)) }
     }
 
     /// What it measures and reports.
@@ -236,6 +245,16 @@ mod tests {
         stuck.registers.insert((ADDRESS, VOUT_COMMAND), vec![0xff, 0xff]);
         stuck.stuck = Some((ADDRESS, VOUT_COMMAND));
         assert!(matches!(Tps546::init(&mut stuck, 1.15), Err(Tps546Error::Stuck(VOUT_COMMAND))));
+    }
+
+    #[test]
+    fn one_that_stays_on_is_noticed() {
+        let mut bus = bus(0x17);
+        bus.registers.insert((ADDRESS, OPERATION), vec![ON]);
+        bus.stuck = Some((ADDRESS, OPERATION));
+        assert!(matches!(Tps546::off(&mut bus), Err(Tps546Error::Stuck(OPERATION))));
+        bus.stuck = None;
+        Tps546::off(&mut bus).unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod serial;
 use std::io;
 use std::path::PathBuf;
 
-pub use serial::SerialLink;
+pub use serial::{SerialLink, WRITE_LIMIT};
 
 /// A byte stream to a device. Shared by the thread that drives the device and the one that guards it.
 pub trait Link: Send + Sync {
@@ -20,13 +20,13 @@ pub trait Link: Send + Sync {
     /// Writes all of `bytes`, as one write where the system takes it so.
     ///
     /// # Errors
-    /// The device is gone, or takes nothing for seconds.
+    /// The device is gone, or has not taken all of them within [`WRITE_LIMIT`].
     fn write(&self, bytes: &[u8]) -> Result<(), LinkError>;
 
     /// Has everything written out, then switches the host's side to `baud` bits a second.
     ///
     /// # Errors
-    /// The device is gone, or the port can't be that fast.
+    /// The device is gone or does not take what was written, or the port can't be that fast.
     fn set_baud(&self, baud: u32) -> Result<(), LinkError>;
 
     /// Forgets what came and was not read.
@@ -34,6 +34,33 @@ pub trait Link: Send + Sync {
     /// # Errors
     /// The device is gone.
     fn discard_input(&self) -> Result<(), LinkError>;
+}
+
+/// A link to a device that is not there.
+pub(crate) struct Unplugged;
+
+impl Unplugged {
+    fn gone<T>() -> Result<T, LinkError> {
+        Err(LinkError::Vanished { path: PathBuf::from("the port") })
+    }
+}
+
+impl Link for Unplugged {
+    fn read(&self, _: &mut [u8]) -> Result<usize, LinkError> {
+        Self::gone()
+    }
+
+    fn write(&self, _: &[u8]) -> Result<(), LinkError> {
+        Self::gone()
+    }
+
+    fn set_baud(&self, _: u32) -> Result<(), LinkError> {
+        Self::gone()
+    }
+
+    fn discard_input(&self) -> Result<(), LinkError> {
+        Self::gone()
+    }
 }
 
 /// What can be wrong with a port.

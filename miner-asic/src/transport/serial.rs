@@ -1,9 +1,10 @@
-//! A serial port, ours alone.
+//! A serial port, ours alone. Nothing that is done with it waits for the device without a limit.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 
 use serial2::{CharSize, FlowControl, Parity, SerialPort, Settings, StopBits};
 
@@ -11,8 +12,12 @@ use super::{Link, LinkError};
 
 /// How long a read waits: a moved gate is noticed within it.
 const READ_WAIT: Duration = Duration::from_millis(5);
-/// How long a write may wait for a device that takes nothing.
-const WRITE_WAIT: Duration = Duration::from_secs(2);
+/// How long a device may take to take what is written: what the system holds for it is sent in less.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a write waits at a time.
+const WRITE_WAIT: Duration = Duration::from_millis(100);
+/// How long a port may take to be opened, or to be set to another speed once it is written out.
+const SETTING_LIMIT: Duration = Duration::from_secs(3);
 
 /// A serial port: 8 data bits, no parity, 1 stop bit, no flow control.
 #[derive(Debug)]
@@ -27,7 +32,7 @@ impl SerialLink {
     /// # Errors
     /// It is not there, in use, not ours to use, or no serial port.
     pub fn open(path: &Path, baud: u32) -> Result<Self, LinkError> {
-        let settings = |mut settings: Settings| {
+        let settings = move |mut settings: Settings| {
             settings.set_raw();
             settings.set_char_size(CharSize::Bits8);
             settings.set_parity(Parity::None);
@@ -36,10 +41,16 @@ impl SerialLink {
             settings.set_baud_rate(baud)?;
             Ok(settings)
         };
-        let mut port = SerialPort::open(path, settings).map_err(|source| opening(path, source))?;
-        take(&port).map_err(|source| opening(path, source))?;
-        port.set_read_timeout(READ_WAIT).map_err(|source| opening(path, source))?;
-        port.set_write_timeout(WRITE_WAIT).map_err(|source| opening(path, source))?;
+        let name = path.to_owned();
+        // Settings wait for what another program left unsent.
+        let open = move || {
+            let mut port = SerialPort::open(name, settings)?;
+            take(&port)?;
+            port.set_read_timeout(READ_WAIT)?;
+            port.set_write_timeout(WRITE_WAIT)?;
+            Ok(port)
+        };
+        let port = within(SETTING_LIMIT, open).map_err(|source| opening(path, source))?;
         let link = Self { port, path: path.to_owned() };
         link.discard_input()?;
         Ok(link)
@@ -51,12 +62,56 @@ impl SerialLink {
     }
 
     fn switch(&self, baud: u32) -> io::Result<()> {
-        self.port.flush()?;
         // The settings are the terminal's, not the descriptor's.
         let mut port = self.port.try_clone()?;
-        let mut settings = port.get_configuration()?;
-        settings.set_baud_rate(baud)?;
-        port.set_configuration(&settings)
+        let switch = move || {
+            port.flush()?;
+            let mut settings = port.get_configuration()?;
+            settings.set_baud_rate(baud)?;
+            port.set_configuration(&settings)
+        };
+        let switched = within(SETTING_LIMIT, switch);
+        if switched.as_ref().is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
+            // Nobody waits any longer for what nobody takes: not the thread that is left behind either.
+            let _ = self.port.discard_output_buffer();
+        }
+        switched
+    }
+
+    fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let until = Instant::now() + WRITE_LIMIT;
+        while !bytes.is_empty() {
+            match self.port.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) if is_pause(error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+            if !bytes.is_empty() && Instant::now() >= until {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_pause(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Does what may wait for a device without end, and gives it up after `limit`: then a thread is left behind, until the
+/// device has mercy or is unplugged.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = sync_channel(1);
+    // Whoever asked may have given up: the result is dropped.
+    std::thread::Builder::new().name("serial".to_owned()).spawn(move || drop(done.send(act())))?;
+    match result.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => Err(ErrorKind::TimedOut.into()),
+        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the thread that does it has ended")),
     }
 }
 
@@ -66,20 +121,20 @@ impl Link for SerialLink {
             // Ready to be read, and at its end: hung up.
             Ok(0) if !buffer.is_empty() => Err(LinkError::Vanished { path: self.path.clone() }),
             Ok(count) => Ok(count),
-            Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => Ok(0),
+            Err(error) if is_pause(error.kind()) => Ok(0),
             Err(error) => Err(self.failed(error)),
         }
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), LinkError> {
-        self.port.write_all(bytes).map_err(|error| self.failed(error))
+        self.write_all(bytes).map_err(|error| self.failed(error))
     }
 
     fn set_baud(&self, baud: u32) -> Result<(), LinkError> {
-        self.switch(baud).map_err(|error| {
-            let gone = is_gone(&error);
-            let path = self.path.clone();
-            if gone { LinkError::Vanished { path } } else { LinkError::Baud { path, baud } }
+        self.switch(baud).map_err(|error| match error.kind() {
+            _ if is_gone(&error) => self.failed(error),
+            ErrorKind::TimedOut => self.failed(error),
+            _ => LinkError::Baud { path: self.path.clone(), baud },
         })
     }
 
@@ -207,10 +262,38 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_takes_nothing_is_given_up() {
+        let (device, path) = pty();
+        let link = SerialLink::open(&path, 115_200).unwrap();
+        let begun = Instant::now();
+        // More than a terminal holds.
+        let error = link.write(&[0; 1 << 20]).unwrap_err();
+        assert!(
+            matches!(&error, LinkError::Io { source, .. } if source.kind() == ErrorKind::TimedOut),
+            "{error}"
+        );
+        assert!(begun.elapsed() < 10 * WRITE_LIMIT);
+        drop(device);
+        assert!(link.write(&[0]).unwrap_err().is_absence());
+        assert!(link.set_baud(9_600).unwrap_err().is_absence());
+    }
+
+    #[test]
+    fn what_waits_without_end_is_given_up() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let stuck = within(Duration::from_millis(10), move || Ok(held.recv().is_ok()));
+        assert_eq!(stuck.unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(release);
+        assert!(within(WRITE_LIMIT, || Ok(true)).unwrap());
+        assert!(within::<()>(WRITE_LIMIT, || panic!("a test asked for it")).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_with_a_port_is_told_apart() {
         let (device, path) = pty();
         let link = SerialLink::open(&path, 115_200).unwrap();
-        assert!(matches!(SerialLink::open(&path, 115_200), Err(LinkError::Busy { .. })));
+        let again = SerialLink::open(&path, 115_200);
+        assert!(matches!(again, Err(LinkError::Busy { .. })), "{again:?}");
         drop(device);
         assert!(matches!(link.read(&mut [0; 8]), Err(LinkError::Vanished { .. })));
         let open = |path: &str| SerialLink::open(Path::new(path), 115_200);

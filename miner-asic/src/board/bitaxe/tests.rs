@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::peripheral::pmbus::to_slinear11;
@@ -72,14 +73,34 @@ impl Hardware {
     }
 }
 
+/// A board whose USB cable can be pulled: what it hangs on, and whether it is found again.
+struct Cable {
+    control: Arc<MockLink>,
+    back: Arc<AtomicBool>,
+}
+
 fn keeper(hardware: &Arc<Mutex<Hardware>>) -> Box<dyn Keeper> {
+    keeper_on_cable(hardware).0
+}
+
+fn keeper_on_cable(hardware: &Arc<Mutex<Hardware>>) -> (Box<dyn Keeper>, Cable) {
     let board = Bitaxe::new(GAMMA, "asic:bitaxe-gamma:x", Place::Named(Vec::new()), BoardSettings::default());
-    let (behind, watched) = (Arc::clone(hardware), Arc::clone(hardware));
-    let control = Arc::new(MockLink::new(move |request| behind.lock().unwrap().answer(request)));
+    let control = |hardware: &Arc<Mutex<Hardware>>| {
+        let behind = Arc::clone(hardware);
+        Arc::new(MockLink::new(move |request| behind.lock().unwrap().answer(request)))
+    };
+    let cable = Cable { control: control(hardware), back: Arc::default() };
+    let (behind, back) = (Arc::clone(hardware), Arc::clone(&cable.back));
+    let reopen = move || -> Result<Arc<dyn Link>, LinkError> {
+        let missing = LinkError::NotFound { path: "mock".into() };
+        if back.load(Ordering::Relaxed) { Ok(control(&behind)) } else { Err(missing) }
+    };
+    let watched = Arc::clone(hardware);
     let data = Arc::new(MockLink::new(|_| Vec::new()));
     let sleep: Sleep =
         Arc::new(move |time| watched.lock().unwrap().steps.push(Step::Wait(time.as_millis() as u64)));
-    board.unwrap().assemble(control, data, sleep).keeper
+    let opened = board.unwrap().assemble(Arc::clone(&cable.control) as _, data, Box::new(reopen), sleep);
+    (opened.keeper, cable)
 }
 
 fn steps(hardware: &Arc<Mutex<Hardware>>) -> Vec<Step> {
@@ -114,7 +135,7 @@ fn the_fan_runs_before_there_is_power_and_power_is_steady_before_the_reset_ends(
         Step::Wait(200),
     ];
     assert_eq!(steps(&hardware), wanted);
-    keeper.make_safe();
+    assert_eq!(keeper.make_safe(), Ok(()));
     assert_eq!(steps(&hardware), [Step::Reset(false), Step::Power(false), Step::Fan(15)]);
 }
 
@@ -146,7 +167,7 @@ fn three_hot_readings_in_a_row_are_a_danger_and_the_fan_stays_on() {
     let dangers: Vec<_> = (0..3).map(|_| keeper.check().danger).collect();
     assert_eq!(dangers, [None, None, Some(Danger::Hot(85.125))]);
     steps(&hardware);
-    keeper.make_safe();
+    assert_eq!(keeper.make_safe(), Ok(()));
     assert_eq!(steps(&hardware), [Step::Reset(false), Step::Power(false), Step::Fan(63)]);
     assert!(matches!(keeper.power_up(), Err(BoardError::Danger(Danger::Hot(_)))), "it is still hot");
     assert!(!steps(&hardware).contains(&Step::Power(true)));
@@ -209,6 +230,66 @@ fn another_board_is_refused_power_and_said_why() {
         let steps = steps(&hardware);
         assert!(!steps.contains(&Step::Power(true)) && !steps.contains(&Step::Reset(true)), "{steps:?}");
     }
+}
+
+#[test]
+fn a_board_is_off_only_when_its_regulator_says_so() {
+    let hardware = Hardware::new();
+    let mut keeper = running(&hardware);
+    hardware.lock().unwrap().absent.push(regulator::ADDRESS);
+    let refused = NotSafe::Failed { part: "voltage regulator", problem: "refused with code 0x10".to_owned() };
+    assert_eq!(keeper.make_safe(), Err(refused));
+    assert_eq!(steps(&hardware), [Step::Reset(false), Step::Fan(63)], "what can be done is done");
+    hardware.lock().unwrap().absent.clear();
+    assert_eq!(keeper.make_safe(), Ok(()));
+    assert_eq!(steps(&hardware), [Step::Reset(false), Step::Power(false), Step::Fan(15)]);
+}
+
+#[test]
+fn an_unplugged_board_is_switched_off_when_it_is_found_again() {
+    let hardware = Hardware::new();
+    let (mut keeper, cable) = keeper_on_cable(&hardware);
+    keeper.power_up().unwrap();
+    steps(&hardware);
+    cable.control.set_gone(true);
+    assert_eq!(keeper.make_safe(), Err(NotSafe::Absent));
+    assert_eq!(keeper.make_safe(), Err(NotSafe::Absent));
+    assert!(keeper.power_up().is_err() && steps(&hardware).is_empty());
+    cable.back.store(true, Ordering::Relaxed);
+    assert_eq!(keeper.make_safe(), Ok(()));
+    assert_eq!(steps(&hardware), [Step::Reset(false), Step::Power(false), Step::Fan(15)]);
+}
+
+#[test]
+fn a_port_that_failed_and_is_still_there_does_not_make_a_board_absent() {
+    let hardware = Hardware::new();
+    let (mut keeper, cable) = keeper_on_cable(&hardware);
+    keeper.power_up().unwrap();
+    cable.control.set_gone(true);
+    cable.back.store(true, Ordering::Relaxed);
+    steps(&hardware);
+    assert_eq!(keeper.make_safe(), Ok(()));
+    assert!(steps(&hardware).contains(&Step::Power(false)));
+}
+
+#[test]
+fn a_board_that_never_answered_owes_nothing() {
+    let hardware = Hardware::new();
+    let (mut keeper, cable) = keeper_on_cable(&hardware);
+    cable.control.set_gone(true);
+    assert!(keeper.power_up().is_err());
+    assert_eq!(keeper.make_safe(), Ok(()));
+}
+
+#[test]
+fn another_board_is_held_in_reset_and_that_is_all_there_is() {
+    let hardware = Hardware::new();
+    hardware.lock().unwrap().absent.push(regulator::ADDRESS);
+    let mut keeper = keeper(&hardware);
+    assert!(keeper.power_up().is_err());
+    steps(&hardware);
+    assert_eq!(keeper.make_safe(), Ok(()));
+    assert_eq!(steps(&hardware), [Step::Reset(false), Step::Fan(63)]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_compac_f_is_reset_by_cbus_for_a_second_and_left_in_reset() {
     let steps = Steps::default();
     let link = Arc::new(MockLink::new(|_| Vec::new()));
     let line = Box::new(FtdiCbus(Noted(Arc::clone(&steps))));
-    let mut keeper = FKeeper { line, link: Arc::clone(&link) as _, sleep: sleep(&steps) };
+    let mut keeper = FKeeper { line, link: Arc::clone(&link) as _, sleep: sleep(&steps), released: false };
     keeper.power_up().unwrap();
     let line = |value| Step::Line(value, Vec::new());
     let wanted =
@@ -45,7 +45,7 @@ fn a_compac_f_is_reset_by_cbus_for_a_second_and_left_in_reset() {
     assert_eq!(take(&steps), wanted);
     assert_eq!(link.done(), [Done::Baud(115_200)]);
     assert_eq!(keeper.check(), Checkup::default());
-    keeper.make_safe();
+    assert_eq!(keeper.make_safe(), Ok(()));
     assert_eq!(take(&steps), [line(0x20f0)]);
 }
 
@@ -66,6 +66,7 @@ fn a1(version: u8, temperature: &Arc<Mutex<u8>>, steps: &Steps) -> A1Keeper {
         controller: Controller::new(Arc::new(telemetry), Arc::new(|_| {})),
         sleep: sleep(steps),
         millivolts: 300,
+        released: false,
         bad: 0,
     }
 }
@@ -97,8 +98,45 @@ fn a_compac_a1_has_its_fan_and_its_temperature_before_it_has_its_voltage() {
     assert_eq!(telemetry.celsius.map(f32::round), Some(46.0));
     assert_eq!((telemetry.millivolts.map(f32::round), telemetry.fan_rpm), (Some(442.0), Some(1200.0)));
     take(&steps);
-    keeper.make_safe();
+    assert_eq!(keeper.make_safe(), Ok(()));
     assert_eq!(take(&steps), [line(7), told("422d"), told("5614")]);
+}
+
+/// A line that is lost, in this way.
+struct Lost(fn() -> UsbError);
+
+impl ResetLine for Lost {
+    fn set(&mut self, _: bool) -> Result<(), UsbError> {
+        Err((self.0)())
+    }
+}
+
+#[test]
+fn a_stick_that_is_not_held_in_reset_is_off_only_where_it_is_gone() {
+    let steps = Steps::default();
+    let link = Arc::new(MockLink::new(|_| Vec::new()));
+    let refused = || UsbError::Request("stall".to_owned());
+    let mut keeper = FKeeper { line: Box::new(Lost(refused)), link, sleep: sleep(&steps), released: false };
+    assert!(keeper.power_up().is_err());
+    assert_eq!(keeper.make_safe(), Ok(()), "it was never let out of reset");
+    keeper.released = true;
+    let problem = "USB request refused: stall".to_owned();
+    assert_eq!(keeper.make_safe(), Err(NotSafe::Failed { part: "reset line", problem }));
+    keeper.line = Box::new(Lost(|| UsbError::Gone));
+    assert_eq!(keeper.make_safe(), Ok(()));
+}
+
+#[test]
+fn a_compac_a1_is_off_by_its_line_or_by_its_regulator() {
+    let (steps, temperature) = (Steps::default(), Arc::new(Mutex::new(0x78)));
+    let mut keeper = a1(0x10, &temperature, &steps);
+    keeper.power_up().unwrap();
+    keeper.line = Box::new(Lost(|| UsbError::Request("stall".to_owned())));
+    assert_eq!(keeper.make_safe(), Ok(()), "by its regulator");
+    keeper.controller = Controller::new(Arc::new(MockLink::new(|_| vec![b'?'])), Arc::new(|_| {}));
+    assert!(keeper.make_safe().is_err());
+    keeper.line = Box::new(Cp2105Latch(Noted(Arc::clone(&steps))));
+    assert_eq!(keeper.make_safe(), Ok(()), "by its line");
 }
 
 #[test]
