@@ -102,6 +102,8 @@ impl Driver {
     /// Each further reason while draining ends the wait.
     pub async fn run(mut self, mut stop: mpsc::Receiver<EndReason>) -> End {
         let reason = loop {
+            #[cfg(all(debug_assertions, feature = "asic"))]
+            crate::hooks::strike(crate::hooks::Place::Driver);
             self.check_limits();
             if let State::Ended(reason) = self.state {
                 break reason;

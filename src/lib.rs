@@ -12,9 +12,12 @@ pub mod driver;
 pub mod event;
 pub mod explain;
 pub mod gpu;
+#[cfg(all(debug_assertions, feature = "asic"))]
+mod hooks;
 pub mod logging;
 pub mod machine;
 pub mod mine;
+pub mod overseer;
 pub mod pool_server;
 pub mod pools;
 pub mod practice;

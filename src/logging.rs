@@ -7,6 +7,7 @@ mod sink;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
@@ -63,10 +64,22 @@ pub struct LogGuard(Vec<Sink>);
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        for sink in &self.0 {
-            sink.flush(deadline);
-        }
+        wait_for(&self.0);
+    }
+}
+
+/// Where the log of the process goes.
+static SINKS: OnceLock<Vec<Sink>> = OnceLock::new();
+
+/// Waits a moment until all is written, for whoever ends the process.
+pub fn flush() {
+    wait_for(SINKS.get().map_or(&[], Vec::as_slice));
+}
+
+fn wait_for(sinks: &[Sink]) {
+    let deadline = Instant::now() + PATIENCE;
+    for sink in sinks {
+        sink.flush(deadline);
     }
 }
 
@@ -83,7 +96,8 @@ pub fn init(settings: &ReportSettings) -> Result<LogGuard, LogError> {
     };
     let subscriber = subscriber(settings.verbosity, color, stderr.clone(), file.clone());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
-    Ok(LogGuard([Some(stderr), file].into_iter().flatten().collect()))
+    let sinks: Vec<Sink> = [Some(stderr), file].into_iter().flatten().collect();
+    Ok(LogGuard(SINKS.get_or_init(|| sinks).clone()))
 }
 
 /// Opens a log file: what is there stays, what comes is appended.

@@ -15,17 +15,15 @@ use crate::driver::{Arrivals, Driver, End};
 use crate::event::{EndReason, EventKind, PoolFacts, StartFacts};
 use crate::explain::{Exit, Explain, Explanation};
 use crate::gpu::{self, GpuBackends, GpuProblem};
+use crate::overseer::Overseer;
 use crate::pools::{Pools, SetupError};
 use crate::practice;
 use crate::report;
 use crate::settings::{MineSettings, PoolSettings};
-use crate::signals::Signals;
 use crate::version;
 
 /// How long all reports together may take to be written at the end.
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
-/// How long the end may take once it was asked for twice.
-const HURRY: Duration = Duration::from_secs(1);
 
 /// Why mining could not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +97,7 @@ async fn mine(settings: MineSettings, guards: &GuardList) -> Result<End, MineErr
         practice,
         emulated,
     })));
-    let stop = signals(guards.clone())
+    let (_overseer, stop) = Overseer::start(guards.clone())
         .map_err(|source| MineError::Os { context: "cannot listen for signals", source })?;
     let pools = Pools::start(pools, &bus)?;
     let (arrivals, preparing) = prepare(devices)
@@ -193,30 +191,4 @@ fn exit(end: &End, bounded: bool) -> Exit {
         EndReason::SharesReached | EndReason::TimeLimit if bounded && !end.had_job => Exit::NoJob,
         EndReason::SharesReached | EndReason::TimeLimit | EndReason::Terminated => Exit::Ok,
     }
-}
-
-/// Reasons to stop, as signals bring them. The second one ends the process if the end takes long.
-fn signals(guards: GuardList) -> std::io::Result<mpsc::Receiver<EndReason>> {
-    let mut signals = Signals::new()?;
-    let (sender, receiver) = mpsc::channel(2);
-    tokio::spawn(async move {
-        for count in 0.. {
-            let mut reason = signals.next().await;
-            if count > 0 {
-                // Whoever asks twice does not get an orderly end, whatever the first signal was.
-                reason = EndReason::Interrupted;
-            }
-            if count == 1 {
-                let guards = guards.clone();
-                std::thread::spawn(move || {
-                    std::thread::sleep(HURRY);
-                    let safe = guards.make_all_safe(Haste::Hurried);
-                    std::process::exit(if safe { Exit::Interrupted } else { Exit::Failed } as i32);
-                });
-            }
-            // Full or closed: the end is on its way.
-            let _ = sender.try_send(reason);
-        }
-    });
-    Ok(receiver)
 }

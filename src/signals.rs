@@ -34,20 +34,39 @@ impl Signals {
     }
 }
 
-/// Ctrl-C.
+/// Ctrl-C and Ctrl-Break; and a console that closes, a user who logs off, a system that shuts down: devices have to be
+/// switched off then too, in the seconds that Windows grants.
 #[cfg(windows)]
-pub struct Signals(tokio::signal::windows::CtrlC);
+pub struct Signals {
+    ctrl_c: tokio::signal::windows::CtrlC,
+    ctrl_break: tokio::signal::windows::CtrlBreak,
+    close: tokio::signal::windows::CtrlClose,
+    logoff: tokio::signal::windows::CtrlLogoff,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
 
 #[cfg(windows)]
 impl Signals {
     /// Starts to listen, in place of what the system would do. Must be called within a runtime.
     pub fn new() -> io::Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Self)
+        use tokio::signal::windows;
+        Ok(Self {
+            ctrl_c: windows::ctrl_c()?,
+            ctrl_break: windows::ctrl_break()?,
+            close: windows::ctrl_close()?,
+            logoff: windows::ctrl_logoff()?,
+            shutdown: windows::ctrl_shutdown()?,
+        })
     }
 
     /// Waits for the next one. Cancel-safe.
     pub async fn next(&mut self) -> EndReason {
-        self.0.recv().await;
-        EndReason::Interrupted
+        tokio::select! {
+            _ = self.ctrl_c.recv() => EndReason::Interrupted,
+            _ = self.ctrl_break.recv() => EndReason::Interrupted,
+            _ = self.close.recv() => EndReason::Terminated,
+            _ = self.logoff.recv() => EndReason::Terminated,
+            _ = self.shutdown.recv() => EndReason::Terminated,
+        }
     }
 }

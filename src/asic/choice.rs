@@ -18,10 +18,27 @@ use crate::settings::{AsicPick, AsicSettings};
 /// Sets up the ASICs that the settings choose. None is opened yet.
 pub fn backends(settings: &AsicSettings, guards: &GuardList) -> AsicBackends {
     let (boards, problems) = choose(settings, &(Arc::new(Usb) as Arc<dyn Enumerate>));
-    let backend = |board| {
-        Box::new(AsicBackend::new(board, AsicConfig::default(), guards.clone())) as Box<dyn HashBackend>
-    };
+    let backend = |board| Box::new(AsicBackend::new(board, config(), guards.clone())) as Box<dyn HashBackend>;
     AsicBackends { list: boards.into_iter().map(backend).collect(), problems }
+}
+
+#[cfg(not(debug_assertions))]
+fn config() -> AsicConfig {
+    AsicConfig::default()
+}
+
+/// What tests have go wrong goes wrong.
+#[cfg(debug_assertions)]
+fn config() -> AsicConfig {
+    use miner_asic::backend::Fault;
+
+    use crate::hooks::{Place, What, due};
+    let faults = |_| match due(Place::Device) {
+        None => Fault::None,
+        Some(What::Panic) => Fault::Panic,
+        Some(What::Hang) => Fault::Hang,
+    };
+    AsicConfig { faults: Some(Arc::new(faults)), ..AsicConfig::default() }
 }
 
 /// All that are, or may be, ASICs, for `lode devices`.

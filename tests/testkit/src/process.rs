@@ -23,6 +23,7 @@ pub struct Lode {
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
     cursor: usize,
+    may_panic: bool,
 }
 
 /// How a run ended, with everything that was told.
@@ -94,7 +95,14 @@ impl Lode {
             thread::spawn(move || to_lines.read_lines(BufReader::new(stdout))),
             thread::spawn(move || to_text.read_text(stderr)),
         ];
-        Self { child, output, readers, cursor: 0 }
+        Self { child, output, readers, cursor: 0, may_panic: false }
+    }
+
+    /// The same run, in which a test makes something panic.
+    #[must_use]
+    pub fn that_may_panic(mut self) -> Self {
+        self.may_panic = true;
+        self
     }
 
     /// Waits for a line of this type, and makes later waits begin after it.
@@ -205,7 +213,7 @@ impl Lode {
         }
         let mut told = self.output.lock();
         assert!(told.broken.is_empty(), "standard output holds what is no JSON line: {:?}", told.broken);
-        assert!(!told.stderr.contains("panicked"), "it panicked:\n{told}");
+        assert!(self.may_panic || !told.stderr.contains("panicked"), "it panicked:\n{told}");
         let (lines, stderr) = (std::mem::take(&mut told.lines), std::mem::take(&mut told.stderr));
         Ended { code: status.code(), lines, stderr, took }
     }
