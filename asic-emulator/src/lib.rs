@@ -37,8 +37,8 @@
 //! | [`ChipKind::Bm1370`] | bring-up, a job and its nonce frame, fields of nonce frames | other registers, PLL limits, ticket mask, UART divider | no hashing before PLL, counting number and core enable are written; address assignment needs "chain inactive" first |
 //! | [`ChipKind::Bm1366`], [`ChipKind::Bm1368`] | | frames, registers, job ids | all 128 core ids exist; the BM1368 shares nonces by address as the BM1366 |
 //! | [`ChipKind::Bm1362`] | a nonce frame | the rest | as BM1366; the excess of that frame is odd, ours never is |
-//! | [`ChipKind::Bm1397`] | a job and its nonce | frames, registers | which chip of a chain finds which nonce |
-//! | [`CompacA1`] | | bridge latch, telemetry commands and scales of version 1 | all heat figures, currents of 0, regulator off at the plug |
+//! | [`ChipKind::Bm1397`] | a job and its nonce | frames, registers, which of six chips finds which nonce | the same for other numbers of chips |
+//! | [`CompacA`] | | bridge latch, telemetry commands, scales of versions 1 and 2 | which version an A2 has, all heat figures, currents of 0, regulator off at the plug |
 //! | [`CompacF`] | | reset by CBUS1 | its voltage |
 //! | [`Bm1384`] | | commands, answers, work, address plan | clock at the plug; commands and work are told apart by 2 ms of silence, or by a right checksum where they run into each other |
 //! | [`Bitaxe`] | requests and answers of format V0 | format V1, EMC2101, TPS546 | all heat figures; what state a board starts in |
@@ -51,7 +51,7 @@ mod answers;
 mod bitaxe;
 mod bm1384;
 mod bm13xx;
-mod compac_a1;
+mod compac_a;
 mod compac_f;
 mod crc;
 mod device;
@@ -70,7 +70,7 @@ pub use answers::{AnswersError, KNOWN_ANSWERS, KnownAnswers};
 pub use bitaxe::{Bitaxe, Protocol};
 pub use bm13xx::ChipKind;
 pub use bm1384::Bm1384;
-pub use compac_a1::CompacA1;
+pub use compac_a::CompacA;
 pub use compac_f::CompacF;
 pub use device::{Device, Fault, Frame, Line, State};
 pub use icarus::{Icarus, IcarusKind};

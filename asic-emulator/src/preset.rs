@@ -6,13 +6,13 @@ use crate::answers::KnownAnswers;
 use crate::bitaxe::{Bitaxe, Protocol};
 use crate::bm13xx::ChipKind;
 use crate::bm1384::Bm1384;
-use crate::compac_a1::CompacA1;
+use crate::compac_a::CompacA;
 use crate::compac_f::CompacF;
 use crate::device::Device;
 use crate::icarus::{Icarus, IcarusKind};
 
 /// Names that [`preset`] knows, and what they stand for.
-pub const PRESETS: [(&str, &str); 11] = [
+pub const PRESETS: [(&str, &str); 12] = [
     ("icarus", "Icarus FPGA board"),
     ("erupter", "Block Erupter USB"),
     ("u1", "AntMiner U1 or U2"),
@@ -21,6 +21,7 @@ pub const PRESETS: [(&str, &str); 11] = [
     ("compac-f", "GekkoScience Compac F: BM1397"),
     ("r909", "GekkoScience R909: six BM1397"),
     ("compac-a1", "GekkoScience Compac A1: BM1362"),
+    ("compac-a2", "GekkoScience Compac A2: BM1370"),
     ("gamma", "Bitaxe Gamma: BM1370"),
     ("ultra", "Bitaxe Ultra: BM1366"),
     ("supra", "Bitaxe Supra: BM1368"),
@@ -42,7 +43,8 @@ pub fn preset(name: &str, answers: Arc<KnownAnswers>) -> Option<Box<dyn Device>>
         "2pac" => Some(Box::new(Bm1384::new(2, answers))),
         "compac-f" => Some(Box::new(CompacF::new(1, answers))),
         "r909" => Some(Box::new(CompacF::new(6, answers))),
-        "compac-a1" => Some(Box::new(CompacA1::new(answers))),
+        "compac-a1" => Some(Box::new(CompacA::a1(answers))),
+        "compac-a2" => Some(Box::new(CompacA::a2(answers))),
         "gamma" => bitaxe(ChipKind::Bm1370, answers),
         "ultra" => bitaxe(ChipKind::Bm1366, answers),
         "supra" => bitaxe(ChipKind::Bm1368, answers),

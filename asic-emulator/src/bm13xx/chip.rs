@@ -25,10 +25,8 @@ pub(super) mod register {
     pub(crate) const TEMPERATURE: u8 = 0xb4;
 }
 
-/// Core ids that a nonce has room for, in its upper 7 bits.
-const CORES: f64 = 128.0;
-/// Nonces under each core id.
-const COUNTER: u32 = 1 << 25;
+/// Bits of a chip's address, the upper ones of the counter below the core id.
+const ADDRESS_BITS: u32 = 8;
 /// Counters that each core of a chip that takes headers passes in a clock.
 const NONCES_PER_CLOCK: f64 = 2.0;
 /// The chips' crystal, whose ticks the hash counting number counts.
@@ -234,7 +232,10 @@ impl Chip {
         let rate = match &job.search {
             _ if self.hash_rate() == 0.0 => 0.0,
             Search::Header { .. } => NONCES_PER_CLOCK * self.megahertz() * 1e6 * self.factor,
-            Search::Midstates(works) => self.hash_rate() / (CORES * works.len().max(1) as f64),
+            Search::Midstates(works) => {
+                let core_ids = f64::from(1u32 << (32 - self.kind.counter_bits()));
+                self.hash_rate() / (core_ids * works.len().max(1) as f64)
+            }
         };
         let (length, hits) = (self.length(), self.lay_out(&job, answers));
         if let Some(sweep) = &mut self.sweep {
@@ -274,8 +275,8 @@ impl Chip {
 
     /// A nonce, if the chip sweeps over it and its hash passes, with its place.
     fn found(&self, work: &Work, nonce: [u8; 4], roll: u16, job: u8) -> Option<(f64, Found)> {
-        let counter = u32::from_be_bytes(nonce) % COUNTER;
-        let offset = f64::from(counter.wrapping_sub(self.first_counter()) % COUNTER);
+        let counters = 1 << self.kind.counter_bits();
+        let offset = f64::from(u32::from_be_bytes(nonce).wrapping_sub(self.first_counter()) % counters);
         let hash = work.hash(nonce);
         let mask = u32::from_le_bytes(self.read(register::TICKET_MASK));
         if offset >= self.swept() || !passes(&hash, mask) {
@@ -296,17 +297,18 @@ impl Chip {
                 let value = u32::from_be_bytes(self.read(register::NONCE_OFFSET));
                 if value >> 31 == 1 { (value & 0xffff) << 9 } else { 0 }
             }
-            _ => u32::from(self.address.unwrap_or(0)) << 17,
+            _ => u32::from(self.address.unwrap_or(0)) << (self.kind.counter_bits() - ADDRESS_BITS),
         }
     }
 
     /// How many counters of each core it sweeps before it rolls the version.
     fn swept(&self) -> f64 {
         if !self.kind.takes_headers() {
-            return f64::from(self.interval << 17);
+            return f64::from(self.interval << (self.kind.counter_bits() - ADDRESS_BITS));
         }
         let ticks = f64::from(u32::from_be_bytes(self.read(register::HASH_COUNTING)));
-        (NONCES_PER_CLOCK * ticks * self.megahertz() / CRYSTAL_MHZ).floor().min(f64::from(COUNTER))
+        let counters = f64::from(1u32 << self.kind.counter_bits());
+        (NONCES_PER_CLOCK * ticks * self.megahertz() / CRYSTAL_MHZ).floor().min(counters)
     }
 
     /// Whether register A4 switched version rolling, and so the longer frames, on.

@@ -47,6 +47,15 @@ impl ChipKind {
         }
     }
 
+    /// Bits of a nonce, read most significant first, that a core counts through; those above them name the core.
+    pub(super) fn counter_bits(self) -> u32 {
+        match self {
+            // 168 cores of four: eight bits and two.
+            Self::Bm1397 => 22,
+            _ => 25,
+        }
+    }
+
     /// Whether jobs are headers, in which the chip rolls the version; otherwise they are midstates.
     pub(super) fn takes_headers(self) -> bool {
         self != Self::Bm1397

@@ -428,6 +428,27 @@ fn chips_of_a_chain_share_the_nonces_by_address_and_a_bm1370_by_offset() {
     assert_eq!(count(ChipKind::Bm1366, 4, false), 1);
 }
 
+/// The second byte of a nonce, in four groups of 64, is shared by the six chips of an R909.
+#[test]
+fn the_second_byte_tells_which_of_six_bm1397_found_a_nonce() {
+    let midstate = hex::decode("0e7501ac5ff2646f28757b75ccbd0ee07d617869066ca2d47fbb2a30a9f61323").unwrap();
+    let tail = hex::decode("ffff001d61bc664957233e0e").unwrap();
+    let body = [&[0x21, 0x36, 0, 1, 0, 0, 0, 0], &tail[..], &midstate].concat();
+    let job = [&[0x55, 0xaa], &body[..], &crc16(&body).to_be_bytes()].concat();
+    let nonce = [0x01, 0xe3, 0x62, 0x99];
+    let found_by = usize::from(nonce[1] % 64) * 6 / 64;
+    for dead in 0..6 {
+        let mut bench = Bench::new(ChipKind::Bm1397, 6);
+        bench.address();
+        bench.write(0x08, [0x40, 0xf0, 0x02, 0x35]);
+        assert!(bench.chain.inject(bench.now, Fault::Dead { chip: dead }));
+        bench.send(&job);
+        let sent = bench.wait(Duration::from_secs(1));
+        let frames: Vec<_> = sent.iter().map(|(_, frame)| &frame[2..6]).collect();
+        assert_eq!(frames, if dead == found_by { vec![] } else { vec![&nonce[..]] }, "without chip {dead}");
+    }
+}
+
 #[test]
 fn a_sweep_begins_at_the_offset_that_was_written() {
     let (job, answer) = captured();

@@ -1,4 +1,5 @@
-//! GekkoScience Compac A1: a BM1362 on a CP2105, with a microcontroller for power and telemetry on its second port.
+//! GekkoScience Compac A1 and A2: a BM1362 or a BM1370 on a CP2105, with a microcontroller for power and telemetry on its
+//! second port.
 //!
 //! Port 0 is the chip's, port 1 the microcontroller's. Fresh from the plug the regulator is off.
 
@@ -13,20 +14,32 @@ use crate::thermal::{Thermal, watts};
 
 const CHIPS: usize = 0;
 const TELEMETRY: usize = 1;
-/// Answer to "?v": version 1 in the upper four bits.
-const VERSION: u8 = 0x10;
-/// USB voltage as telemetry has it: 6/255 V each.
-const VIN: u8 = 0xd5;
 /// Largest voltage setting, in steps of 5 mV.
 const MAX_VOLTAGE: u8 = 100;
-/// The voltage setting after power-on: 300 mV.
-const DEFAULT_VOLTAGE: u8 = 60;
-/// The BM1362 runs on a third of a volt where a BM1370 takes more than one: its watts are counted at this multiple.
-const VOLTAGE_SCALE: f64 = 1.15 / 0.3;
+/// The voltage that heat is reckoned at when a stick is at its own default: what a Bitaxe Gamma's chip gets.
+const GAMMA_VOLTS: f64 = 1.15;
 
-/// A Compac A1.
+/// What tells the two sticks apart.
 #[derive(Debug)]
-pub struct CompacA1 {
+struct Model {
+    chip: ChipKind,
+    /// Answer to "?v": the telemetry's version in the upper four bits.
+    version: u8,
+    /// The 5 V of USB as this version has them.
+    vin: u8,
+    /// The voltage setting after power-on, in steps of 5 mV.
+    voltage: u8,
+}
+
+/// 6/255 V each; 300 mV.
+const A1: Model = Model { chip: ChipKind::Bm1362, version: 0x10, vin: 0xd5, voltage: 60 };
+/// 24.576/255 V each; 270 mV.
+const A2: Model = Model { chip: ChipKind::Bm1370, version: 0x20, vin: 0x34, voltage: 54 };
+
+/// A Compac A1 or A2.
+#[derive(Debug)]
+pub struct CompacA {
+    model: &'static Model,
     chain: Chain,
     /// The latched pins of the bridge: all low is power on and reset released.
     latch: u8,
@@ -45,15 +58,25 @@ pub struct CompacA1 {
     outbox: Outbox,
 }
 
-impl CompacA1 {
-    /// Makes a stick.
-    pub fn new(answers: Arc<KnownAnswers>) -> Self {
+impl CompacA {
+    /// Makes a Compac A1.
+    pub fn a1(answers: Arc<KnownAnswers>) -> Self {
+        Self::new(&A1, answers)
+    }
+
+    /// Makes a Compac A2.
+    pub fn a2(answers: Arc<KnownAnswers>) -> Self {
+        Self::new(&A2, answers)
+    }
+
+    fn new(model: &'static Model, answers: Arc<KnownAnswers>) -> Self {
         Self {
-            chain: Chain::new(ChipKind::Bm1362, 1, answers),
+            model,
+            chain: Chain::new(model.chip, 1, answers),
             latch: 0,
             regulator_on: false,
             tripped: false,
-            voltage: DEFAULT_VOLTAGE,
+            voltage: model.voltage,
             fan_percent: 100,
             fan_stuck: false,
             sensor_open: false,
@@ -88,14 +111,14 @@ impl CompacA1 {
     fn warm(&mut self, now: Instant) {
         let hashing = self.is_live() && self.chain.is_hashing(now);
         let megahertz = hashing.then(|| self.chain.megahertz());
-        let volts = f64::from(self.millivolts()) / 1000.0 * VOLTAGE_SCALE;
+        let volts = f64::from(self.millivolts()) / (5.0 * f64::from(self.model.voltage)) * GAMMA_VOLTS;
         self.thermal.step(now, watts(1, volts, megahertz), self.fan());
     }
 
     /// Does a command of two bytes and returns its answer, nothing for one that it does not know.
     fn on_command(&mut self, command: u8, argument: u8) -> Vec<u8> {
         match (command, argument) {
-            (b'?', b'v') => return vec![VERSION],
+            (b'?', b'v') => return vec![self.model.version],
             (b'G', b'.') => return self.telemetry().to_vec(),
             (b'V', 0..=MAX_VOLTAGE) => self.voltage = argument,
             (b'B', b'O') => (self.regulator_on, self.tripped) = (true, false),
@@ -119,7 +142,7 @@ impl CompacA1 {
             _ if self.sensor_open => 0,
             code => code.round().clamp(1.0, 255.0) as u8,
         };
-        [VIN, 0, vout.round() as u8, 0, temperature, 0, 0]
+        [self.model.vin, 0, vout.round() as u8, 0, temperature, 0, 0]
     }
 
     fn on_supply_changed(&mut self) {
@@ -129,7 +152,7 @@ impl CompacA1 {
     }
 }
 
-impl Device for CompacA1 {
+impl Device for CompacA {
     fn ports(&self) -> usize {
         2
     }
@@ -206,7 +229,7 @@ impl Device for CompacA1 {
         self.warm(now);
         self.plugged = plugged;
         (self.latch, self.regulator_on, self.tripped, self.begun) = (0, false, false, None);
-        (self.voltage, self.fan_percent) = (DEFAULT_VOLTAGE, 100);
+        (self.voltage, self.fan_percent) = (self.model.voltage, 100);
         self.chain.reset();
         self.outbox.power_cycle();
     }
@@ -230,11 +253,15 @@ mod tests {
     use super::*;
     use crate::vectors::{bytes, of_family, run};
 
-    fn stick() -> CompacA1 {
-        CompacA1::new(Arc::new(KnownAnswers::published()))
+    fn a1() -> CompacA {
+        CompacA::a1(Arc::new(KnownAnswers::published()))
     }
 
-    fn ask(stick: &mut CompacA1, now: Instant, port: usize, request: &[u8]) -> Vec<u8> {
+    fn a2() -> CompacA {
+        CompacA::a2(Arc::new(KnownAnswers::published()))
+    }
+
+    fn ask(stick: &mut CompacA, now: Instant, port: usize, request: &[u8]) -> Vec<u8> {
         stick.handle_bytes(now, port, request);
         run(stick, now, now)
             .into_iter()
@@ -247,7 +274,7 @@ mod tests {
 
     #[test]
     fn published_commands_are_answered_byte_for_byte() {
-        let (mut stick, now) = (stick(), Instant::now());
+        let (mut stick, now) = (a1(), Instant::now());
         for vector in of_family("gekko-telemetry").iter().filter(|vector| vector["tx"].is_string()) {
             if vector["tx"] == "472e" {
                 // What the answer says: 0.44 V and 46.33 °C.
@@ -266,27 +293,37 @@ mod tests {
     }
 
     #[test]
+    fn an_a2_speaks_the_later_version() {
+        let (mut stick, now) = (a2(), Instant::now());
+        assert_eq!(ask(&mut stick, now, TELEMETRY, b"?v"), [0x20]);
+        let [vin, ..] = ask(&mut stick, now, TELEMETRY, b"G.")[..] else { panic!("no telemetry") };
+        assert!((f64::from(vin) * 24.576 / 255.0 - 5.0).abs() < 0.05);
+    }
+
+    #[test]
     fn the_chip_lives_while_latch_and_regulator_let_it() {
-        let (mut stick, now) = (stick(), Instant::now());
+        let now = Instant::now();
         let id = [0x55, 0xaa, 0x52, 5, 0, 0, 0x0a];
-        let answer =
-            bytes(&of_family("bm1362").iter().find(|vector| vector["expect"]["type"] == 0).unwrap()["rx"]);
-        assert_eq!(ask(&mut stick, now, CHIPS, &id), b"");
-        ask(&mut stick, now, TELEMETRY, b"BO");
-        assert_eq!(ask(&mut stick, now, CHIPS, &id), answer);
-        assert_eq!(stick.state(now).millivolts, 300);
-        stick.set_line(now, Line::Latch { mask: 7, state: 7 });
-        assert_eq!(ask(&mut stick, now, CHIPS, &id), b"");
-        assert!(stick.state(now).is_safe() && stick.state(now).in_reset);
-        stick.set_line(now, Line::Latch { mask: 7, state: 0 });
-        assert_eq!(ask(&mut stick, now, CHIPS, &id), answer);
-        ask(&mut stick, now, TELEMETRY, b"B-");
-        assert!(ask(&mut stick, now, CHIPS, &id).is_empty() && !stick.state(now).powered);
+        for (mut stick, family, millivolts) in [(a1(), "bm1362", 300), (a2(), "bm1370", 270)] {
+            let vectors = of_family(family);
+            let answer = bytes(&vectors.iter().find(|vector| vector["expect"]["type"] == 0).unwrap()["rx"]);
+            assert_eq!(ask(&mut stick, now, CHIPS, &id), b"");
+            ask(&mut stick, now, TELEMETRY, b"BO");
+            assert_eq!(ask(&mut stick, now, CHIPS, &id)[..7], answer[..7], "{family}");
+            assert_eq!(stick.state(now).millivolts, millivolts);
+            stick.set_line(now, Line::Latch { mask: 7, state: 7 });
+            assert_eq!(ask(&mut stick, now, CHIPS, &id), b"");
+            assert!(stick.state(now).is_safe() && stick.state(now).in_reset);
+            stick.set_line(now, Line::Latch { mask: 7, state: 0 });
+            assert_eq!(ask(&mut stick, now, CHIPS, &id)[..7], answer[..7]);
+            ask(&mut stick, now, TELEMETRY, b"B-");
+            assert!(ask(&mut stick, now, CHIPS, &id).is_empty() && !stick.state(now).powered);
+        }
     }
 
     #[test]
     fn it_can_refuse_to_be_switched_off() {
-        let (mut stick, now) = (stick(), Instant::now());
+        let (mut stick, now) = (a1(), Instant::now());
         ask(&mut stick, now, TELEMETRY, b"BO");
         stick.inject(now, Fault::StaysOn(1));
         assert!(ask(&mut stick, now, TELEMETRY, b"B-").is_empty() && stick.state(now).powered);
