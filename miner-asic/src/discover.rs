@@ -69,7 +69,7 @@ const FTX: &[(u16, u16)] = &[(0x0403, 0x6015)];
 const ADAPTERS: &[(u16, u16)] = &[(0x0403, 0x6001), (0x0403, 0x6014), (0x067b, 0x2303), (0x1fc9, 0x0083)];
 
 const NO_KEEPER: &str = "lode does not know how to keep its voltage and temperature safe";
-const CHAIN: &str = "its chain of six BM1397 is not supported";
+const TERMINUS: &str = "lode does not know how many chips it has, nor what they stand";
 const BM1387: &str = "its chip, BM1387, is not supported";
 
 /// The first that fits counts; longer names stand before those that they begin with.
@@ -92,11 +92,17 @@ const PATTERNS: &[Pattern] = &[
     Pattern {
         ids: CP2105,
         manufacturer: "Silicon Labs",
+        product: "GekkoScience Compac A2",
+        is: Match::Sure(Driver::CompacA2),
+    },
+    Pattern {
+        ids: CP2105,
+        manufacturer: "Silicon Labs",
         product: "GekkoScience",
-        is: Match::NotDriven(NO_KEEPER),
+        is: Match::NotDriven(TERMINUS),
     },
     Pattern { ids: FTX, manufacturer: "GekkoScience", product: "CompacF", is: Match::Sure(Driver::CompacF) },
-    Pattern { ids: FTX, manufacturer: "GekkoScience", product: "R909", is: Match::NotDriven(CHAIN) },
+    Pattern { ids: FTX, manufacturer: "GekkoScience", product: "R909", is: Match::Sure(Driver::R909) },
     Pattern { ids: FTX, manufacturer: "GekkoScience", product: "NewPac", is: Match::NotDriven(BM1387) },
     Pattern { ids: FTX, manufacturer: "GekkoScience", product: "R606", is: Match::NotDriven(BM1387) },
     Pattern {
@@ -199,15 +205,18 @@ mod tests {
         assert_eq!(is((0x0403, 0x6001), "FTDI", "FT232R USB UART"), Some(Match::Maybe(&[Driver::Icarus])));
         let a1 = is((0x10c4, 0xea70), "Silicon Labs", "GekkoScience Compac A1");
         assert_eq!(a1, Some(Match::Sure(Driver::CompacA1)));
+        let a2 = is((0x10c4, 0xea70), "Silicon Labs", "GekkoScience Compac A2");
+        assert_eq!(a2, Some(Match::Sure(Driver::CompacA2)));
         assert_eq!(is((0x0403, 0x6015), "GekkoScience", "CompacF"), Some(Match::Sure(Driver::CompacF)));
+        assert_eq!(is((0x0403, 0x6015), "GekkoScience", "R909"), Some(Match::Sure(Driver::R909)));
+        assert_eq!(is((0x0403, 0x6015), "FTDI", "R909"), None, "another maker's");
         assert_eq!(is((0x0403, 0x6015), "FTDI", "FT230X Basic UART"), None, "any adapter");
         assert_eq!(is((0x046d, 0xc31c), "Logitech", "USB Keyboard"), None);
         for (ids, manufacturer, product) in [
             ((0xc0de, 0xcafe), "OSMU", "BitaxeBonanza"),
             ((0xc0de, 0xcafe), "OSMU", "bitcrane3"),
             ((0xc0de, 0xcafe), "256F", "EmberOne00"),
-            ((0x10c4, 0xea70), "Silicon Labs", "GekkoScience Compac A2"),
-            ((0x0403, 0x6015), "GekkoScience", "R909"),
+            ((0x10c4, 0xea70), "Silicon Labs", "GekkoScience Terminus A1"),
             ((0x0403, 0x6015), "GekkoScience", "NewPac"),
             ((0x0403, 0x6015), "GekkoScience", "R606"),
         ] {

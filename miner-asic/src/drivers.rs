@@ -23,8 +23,12 @@ pub enum Driver {
     TwoPac,
     /// GekkoScience Compac F.
     CompacF,
+    /// GekkoScience R909.
+    R909,
     /// GekkoScience Compac A1.
     CompacA1,
+    /// GekkoScience Compac A2.
+    CompacA2,
     /// Bitaxe Gamma under bitaxe-raw.
     BitaxeGamma,
     /// Bitaxe Supra with EMC2101 and TPS546, under bitaxe-raw.
@@ -35,14 +39,16 @@ pub enum Driver {
 
 impl Driver {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Icarus,
         Self::Erupter,
         Self::AntMiner,
         Self::Compac,
         Self::TwoPac,
         Self::CompacF,
+        Self::R909,
         Self::CompacA1,
+        Self::CompacA2,
         Self::BitaxeGamma,
         Self::BitaxeSupra,
         Self::BitaxeUltra,
@@ -57,7 +63,9 @@ impl Driver {
             Self::Compac => "compac",
             Self::TwoPac => "2pac",
             Self::CompacF => "compac-f",
+            Self::R909 => "r909",
             Self::CompacA1 => "compac-a1",
+            Self::CompacA2 => "compac-a2",
             Self::BitaxeGamma => "bitaxe-gamma",
             Self::BitaxeSupra => "bitaxe-supra",
             Self::BitaxeUltra => "bitaxe-ultra",
@@ -72,8 +80,10 @@ impl Driver {
     /// Serial ports that its devices have.
     pub fn ports(self) -> usize {
         match self {
-            Self::Icarus | Self::Erupter | Self::AntMiner | Self::Compac | Self::TwoPac | Self::CompacF => 1,
-            Self::CompacA1 | Self::BitaxeGamma | Self::BitaxeSupra | Self::BitaxeUltra => 2,
+            Self::Icarus | Self::Erupter | Self::AntMiner | Self::Compac | Self::TwoPac => 1,
+            Self::CompacF | Self::R909 => 1,
+            Self::CompacA1 | Self::CompacA2 => 2,
+            Self::BitaxeGamma | Self::BitaxeSupra | Self::BitaxeUltra => 2,
         }
     }
 
@@ -94,7 +104,9 @@ impl Driver {
         let compac = |kind, place| Ok(Box::new(Compac::new(kind, &key, place, settings)?) as Box<dyn Board>);
         match self {
             Self::CompacF => compac(CompacKind::F, place),
+            Self::R909 => compac(CompacKind::R909, place),
             Self::CompacA1 => compac(CompacKind::A1, place),
+            Self::CompacA2 => compac(CompacKind::A2, place),
             Self::Icarus => stick(StickKind::Icarus, place),
             Self::Erupter => stick(StickKind::Erupter, place),
             Self::AntMiner => stick(StickKind::AntMiner, place),

@@ -1,4 +1,4 @@
-//! GekkoScience sticks whose chips can be held in reset: Compac F (BM1397) and Compac A1 (BM1362).
+//! GekkoScience devices whose chips can be held in reset: Compac F and R909 (BM1397), Compac A1 (BM1362) and A2 (BM1370).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,14 +24,11 @@ use crate::usb::{Control, Enumerate, Usb, UsbControl, UsbDevice, UsbError};
 const BEFORE: Duration = Duration::from_millis(30);
 const RESET: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_millis(200);
-/// The link of a Compac F once its chip is set up.
+/// The link of BM1397 chips once they are set up.
 const FAST_BAUD: u32 = 1_500_000;
-/// Core voltages in mV of a Compac A1 that may be set, and the one it is set to where nothing else is.
-const A1_MILLIVOLTS: (u32, u32) = (200, 400);
-const A1_DEFAULT: u32 = 300;
-/// The voltage in mV that a Compac A1 is left with.
+/// The voltage in mV that a Compac A1 or A2 is left with.
 const A1_SAFE: u32 = 100;
-/// Temperature in °C of a Compac A1 that ends it, and the one above which it is not switched on.
+/// Temperature in °C of a Compac A1 or A2 that ends it, and the one above which it is not switched on.
 const A1_MAX: f32 = 90.0;
 const A1_MAX_START: f32 = 60.0;
 /// How long a request to the bridge takes at worst, finding it on USB included, and a command to the controller.
@@ -40,34 +37,55 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 /// Bad readings, one after the other, that switch a stick off.
 const BAD_READINGS: u8 = 3;
 
-/// A model of stick.
+/// A model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompacKind {
     /// Compac F: one BM1397, voltage by a trimmer, no sensors.
     F,
+    /// R909: six BM1397, else as Compac F.
+    R909,
     /// Compac A1: one BM1362, with a controller for voltage, fan and sensors.
     A1,
+    /// Compac A2: one BM1370, with the same controller.
+    A2,
 }
 
 impl CompacKind {
     fn name(self) -> &'static str {
         match self {
             Self::F => "GekkoScience Compac F",
+            Self::R909 => "GekkoScience R909",
             Self::A1 => "GekkoScience Compac A1",
+            Self::A2 => "GekkoScience Compac A2",
         }
     }
 
     fn chip(self) -> Chip {
         match self {
-            Self::F => Chip::Bm1397,
+            Self::F | Self::R909 => Chip::Bm1397,
             Self::A1 => Chip::Bm1362,
+            Self::A2 => Chip::Bm1370,
         }
+    }
+
+    fn chips(self) -> u16 {
+        if self == Self::R909 { 6 } else { 1 }
     }
 
     fn default_mhz(self) -> f32 {
         match self {
-            Self::F => 200.0,
-            Self::A1 => 300.0,
+            Self::F | Self::R909 => 200.0,
+            Self::A1 | Self::A2 => 300.0,
+        }
+    }
+
+    /// Core voltages in mV that may be set, and the one that is where nothing else is asked for; `None`: not set by USB.
+    fn millivolts(self) -> Option<((u32, u32), u32)> {
+        match self {
+            Self::F | Self::R909 => None,
+            Self::A1 => Some(((200, 400), 300)),
+            // No source bounds it, so not far above its default.
+            Self::A2 => Some(((200, 300), 270)),
         }
     }
 }
@@ -75,7 +93,7 @@ impl CompacKind {
 /// Makes what takes vendor requests to a stick's bridge.
 pub type ReachBridge = Arc<dyn Fn() -> Box<dyn Control> + Send + Sync>;
 
-/// One stick.
+/// One device.
 pub struct Compac {
     kind: CompacKind,
     key: Arc<str>,
@@ -87,10 +105,10 @@ pub struct Compac {
 }
 
 impl Compac {
-    /// A stick with these settings.
+    /// A device with these settings.
     ///
     /// # Errors
-    /// A setting is out of bounds, or the stick has no such thing.
+    /// A setting is out of bounds, or the device has no such thing.
     pub fn new(
         kind: CompacKind,
         key: &str,
@@ -98,24 +116,15 @@ impl Compac {
         settings: BoardSettings,
     ) -> Result<Self, BoundsError> {
         let board = kind.name();
-        let millivolts = settings.millivolts.unwrap_or(A1_DEFAULT);
-        let (low, high) = A1_MILLIVOLTS;
-        if kind == CompacKind::F && settings.millivolts.is_some() {
-            return Err(BoundsError::NotThere { what: "core voltage", board });
-        }
-        if !(low..=high).contains(&millivolts) {
-            let (what, unit) = ("core voltage", "mV");
-            let (value, low, high) = (millivolts as f32, low as f32, high as f32);
-            return Err(BoundsError::Outside { what, value, unit, board, low, high });
-        }
+        let millivolts = check_voltage(kind, settings.millivolts)?;
         let mhz = settings.mhz.unwrap_or(kind.default_mhz());
-        let baud = (kind == CompacKind::F).then_some(FAST_BAUD);
-        let chips = Bm13xxConfig { chips: Some(1), baud, ..Bm13xxConfig::new(kind.chip(), mhz.into()) };
+        let (count, baud) = (Some(kind.chips()), (kind.chip() == Chip::Bm1397).then_some(FAST_BAUD));
+        let chips = Bm13xxConfig { chips: count, baud, ..Bm13xxConfig::new(kind.chip(), mhz.into()) };
         check_clock(&chips, board)?;
         Ok(Self { kind, key: key.into(), place, chips, millivolts, bridge: None })
     }
 
-    /// The same stick, its bridge reached in another way than by USB: an emulated one.
+    /// The same device, its bridge reached in another way than by USB: an emulated one.
     #[must_use]
     pub fn reached_by(self, bridge: ReachBridge) -> Self {
         Self { bridge: Some(bridge), ..self }
@@ -151,7 +160,7 @@ impl Board for Compac {
             kind: BackendKind::Asic,
             granularity: chip.granularity(),
             depth: DEPTH,
-            expected: chip.rate(1, self.chips.mhz),
+            expected: chip.rate(self.kind.chips(), self.chips.mhz),
             counts_hashes: false,
             report_floor: Some(self.chips.easiest.floor()),
         }
@@ -159,7 +168,7 @@ impl Board for Compac {
 
     fn open(&mut self) -> Result<Opened, BoardError> {
         match self.kind {
-            CompacKind::F => {
+            CompacKind::F | CompacKind::R909 => {
                 let [port] = self.place.ports()?;
                 let line = FtdiCbus(self.bridge(&port)?);
                 let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
@@ -167,7 +176,7 @@ impl Board for Compac {
                 let keeper = FKeeper { line, link: Arc::clone(&link), sleep: real_sleep(), released: false };
                 Ok(self.assemble(link, Box::new(keeper)))
             }
-            CompacKind::A1 => {
+            CompacKind::A1 | CompacKind::A2 => {
                 let [port, telemetry] = self.place.ports()?;
                 let line = Cp2105Latch(self.bridge(&port)?);
                 let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
@@ -183,6 +192,23 @@ impl Board for Compac {
                 };
                 Ok(self.assemble(link, Box::new(keeper)))
             }
+        }
+    }
+}
+
+/// The core voltage in mV to set, 0 where none can be.
+fn check_voltage(kind: CompacKind, asked: Option<u32>) -> Result<u32, BoundsError> {
+    let (what, unit, board) = ("core voltage", "mV", kind.name());
+    match (kind.millivolts(), asked) {
+        (None, None) => Ok(0),
+        (None, Some(_)) => Err(BoundsError::NotThere { what, board }),
+        (Some(((low, high), default)), asked) => {
+            let value = asked.unwrap_or(default);
+            if (low..=high).contains(&value) {
+                return Ok(value);
+            }
+            let (value, low, high) = (value as f32, low as f32, high as f32);
+            Err(BoundsError::Outside { what, value, unit, board, low, high })
         }
     }
 }
@@ -221,7 +247,7 @@ fn reset(
     Ok(link.discard_input()?)
 }
 
-/// What keeps a Compac F safe: its reset line is all that there is.
+/// What keeps a Compac F or an R909 safe: its reset line is all that there is.
 struct FKeeper {
     line: Box<dyn ResetLine>,
     link: Arc<dyn Link>,
@@ -249,7 +275,7 @@ impl Keeper for FKeeper {
     }
 }
 
-/// What keeps a Compac A1 safe.
+/// What keeps a Compac A1 or A2 safe.
 struct A1Keeper {
     line: Box<dyn ResetLine>,
     link: Arc<dyn Link>,

@@ -14,6 +14,9 @@ use super::outbox::Outbox;
 const REPORT: Duration = Duration::from_millis(500);
 /// The part of a unit's box after which it is replaced: a chip that is a little faster than nominal must not run dry.
 pub(super) const PART: f64 = 0.97;
+/// How much sooner than its box a unit ends, as far as half of it allows: that may be noticed only once the link was
+/// waited for, and the next job takes its time on the link.
+const SOONER: Duration = Duration::from_millis(10);
 /// The longest that a unit is worked on, whatever its budget.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -71,8 +74,11 @@ impl Workload {
     ) -> Option<Arc<WorkUnit>> {
         let unit = Arc::new(self.waiting.pop_front()?);
         self.end(now, out);
-        let hashes = (unit.budget as f64).min(unit.size() as f64 * self.part);
-        let time = Duration::try_from_secs_f64(hashes / self.rate.0).unwrap_or(LONGEST).min(longest);
+        let time = |hashes: f64| Duration::try_from_secs_f64(hashes / self.rate.0).unwrap_or(LONGEST);
+        let (budget, size) = (unit.budget as f64, unit.size() as f64);
+        let whole = time(size);
+        let before_dry = whole.saturating_sub(SOONER).max(whole / 2);
+        let time = time(budget.min(size * self.part)).min(before_dry).min(longest);
         self.running = Some(Running {
             unit: Arc::clone(&unit),
             rate: self.rate,

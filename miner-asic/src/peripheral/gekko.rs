@@ -1,4 +1,4 @@
-//! The controller of a GekkoScience Compac A1: core voltage, fan and sensors, on a serial port of its own.
+//! The controller of a GekkoScience Compac A1 or A2: core voltage, fan and sensors, on a serial port of its own.
 //!
 //! Commands are two bytes; each is echoed by its first, or answered. The controller wants a pause between them.
 

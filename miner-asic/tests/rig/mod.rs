@@ -114,7 +114,8 @@ impl Rig {
         let mut scheduler = Scheduler::new(SchedulerConfig::default(), now, [SOURCE]);
         scheduler.handle(now, Input::BackendUp(BACKEND, info));
         scheduler.handle(now, Input::Source(SOURCE, SourceEvent::Up));
-        let header = if name == "gamma" { RECORDED } else { BLOCK_1 };
+        let fast = ["gamma", "r909", "compac-a2"].contains(&name);
+        let header = if fast { RECORDED } else { BLOCK_1 };
         let header: [u8; 80] = hex::decode(header).unwrap().try_into().unwrap();
         let nonce = u32::from_le_bytes(header[76..].try_into().unwrap());
         scheduler.handle(now, Input::Source(SOURCE, SourceEvent::Job(job(now, &header))));
@@ -242,7 +243,9 @@ fn board(driver: &str, place: Place, settings: BoardSettings, emulator: &Arc<Emu
     let driver = Driver::by_name(driver).expect("a driver");
     let kind = match driver {
         Driver::CompacF => CompacKind::F,
+        Driver::R909 => CompacKind::R909,
         Driver::CompacA1 => CompacKind::A1,
+        Driver::CompacA2 => CompacKind::A2,
         _ => return driver.board(place, settings).expect("good settings"),
     };
     let emulator = Arc::clone(emulator);

@@ -140,6 +140,17 @@ fn a_compac_a1_is_off_by_its_line_or_by_its_regulator() {
 }
 
 #[test]
+fn a_compac_a2_gets_the_lower_voltage_of_its_chip() {
+    let place = Place::Named(Vec::new());
+    let board = Compac::new(CompacKind::A2, "k", place, BoardSettings::default()).unwrap();
+    let (steps, temperature) = (Steps::default(), Arc::new(Mutex::new(0x78)));
+    let mut keeper = A1Keeper { millivolts: board.millivolts, ..a1(0x20, &temperature, &steps) };
+    keeper.power_up().unwrap();
+    let told = |text: &str| Step::Told(text.to_owned());
+    assert_eq!(take(&steps)[1..6], ["3f76", "4664", "472e", "5636", "424f"].map(told), "270 mV");
+}
+
+#[test]
 fn heat_and_blindness_end_a_compac_a1() {
     let (steps, temperature) = (Steps::default(), Arc::new(Mutex::new(0x78)));
     let mut keeper = a1(0x10, &temperature, &steps);
@@ -163,7 +174,9 @@ fn settings_are_held_to_their_bounds() {
         board.map(|board| board.info().expected.0.round()).map_err(|error| error.to_string())
     };
     assert_eq!(new(CompacKind::F, None, None), Ok(134.4e9));
+    assert_eq!(new(CompacKind::R909, None, None), Ok(806.4e9));
     assert_eq!(new(CompacKind::A1, None, Some(320)), Ok(153.6e9));
+    assert_eq!(new(CompacKind::A2, None, None), Ok(612e9));
     for (kind, mhz, millivolts, refused) in [
         (CompacKind::F, None, Some(300), "GekkoScience Compac F has no core voltage to set"),
         (
@@ -171,6 +184,13 @@ fn settings_are_held_to_their_bounds() {
             None,
             Some(405),
             "core voltage of 405 mV is refused: GekkoScience Compac A1 takes 200 to 400 mV",
+        ),
+        (CompacKind::R909, None, Some(300), "GekkoScience R909 has no core voltage to set"),
+        (
+            CompacKind::A2,
+            None,
+            Some(305),
+            "core voltage of 305 mV is refused: GekkoScience Compac A2 takes 200 to 300 mV",
         ),
         (
             CompacKind::F,

@@ -285,10 +285,9 @@ impl Bm13xx {
             unit.version_at(unit.versions.first + nth)
         };
         let candidate = Candidate { work: unit.id, version, ntime: unit.ntime, nonce: nonce_value };
-        let chip = if model.tells_chip {
-            Some(self.chip_at((u32::from_be_bytes(nonce) >> 17) as u8))
-        } else {
-            (self.chips == 1).then_some(0)
+        let chip = match model.address_at {
+            Some(low_end) => Some(self.chip_at((u32::from_be_bytes(nonce) >> low_end) as u8)),
+            None => (self.chips == 1).then_some(0),
         };
         self.out.say(ChipEvent::Nonce { candidate, chip });
     }

@@ -10,6 +10,7 @@ use crate::chip::rig::{Rig, header, unit};
 use crate::chip::vectors::{bytes, number, vector, vectors};
 
 mod frames;
+mod r909;
 mod sequences;
 
 const CAPTURED: &str = "Bitaxe Gamma job";
@@ -146,6 +147,15 @@ fn nonces_tell_their_chip_where_the_layout_does() {
             assert_eq!(nonce_event(&mut rig).1, Some(expected));
         }
     }
+    // Four groups of 64 in the second byte, each shared by six chips.
+    let mut rig = ready(Chip::Bm1397, 6);
+    rig.load(unit(1, &other(0), 0x6000, Instant::now()));
+    for second in 0..=255 {
+        rig.hear(&Reply::Nonce { nonce: [9, second, 0, 1], excess: 0, job: 0, roll: 0 }.encode(false));
+        let expected = (f32::from(second % 64) / 10.5).floor().min(5.0) as u16;
+        assert_eq!(nonce_event(&mut rig).1, Some(expected), "{second:#04x}");
+    }
+
     let captured = vector("S19j Pro nonce");
     let nonce = number(&captured["expect"]["nonce_u32_be"]);
     assert_eq!(nonce >> 17 & 0xff, number(&captured["expect"]["chip_address"]));
@@ -224,6 +234,22 @@ fn units_last_as_long_as_their_budget_takes() {
     let rate = Chip::Bm1370.rate(1, 100.0).0;
     for id in 0..3 {
         assert!((0.999..1.001).contains(&(rig.hashes(id) as f64 / rate)), "{}", rig.hashes(id));
+    }
+}
+
+/// Its end is noticed between two looks at the link, and the next job takes its time on the link.
+#[test]
+fn chips_without_versions_to_roll_get_their_next_job_before_they_run_dry() {
+    for chips in [1, 6] {
+        let mut rig = ready(Chip::Bm1397, chips);
+        for id in 0..2 {
+            rig.load(unit(id, &other(id as u32), 0x6000, Instant::now()));
+        }
+        let begun = rig.millis();
+        rig.pass(1000);
+        let second = jobs(&rig.take_sent()).last().unwrap().0 - begun;
+        let dry = (4.0 * 2f64.powi(32) / Chip::Bm1397.rate(chips, 100.0).0 * 1e3) as u64;
+        assert!(second.abs_diff(dry - 10) <= 1, "{chips} chips: after {second} of {dry} ms");
     }
 }
 

@@ -172,6 +172,15 @@ fn a_compac_f_is_brought_up_as_shipping_software_does() {
 }
 
 #[test]
+fn the_chips_of_an_r909_are_addressed_in_sixths() {
+    let config = Bm13xxConfig { baud: Some(1_500_000), ..Bm13xxConfig::new(Chip::Bm1397, 62.5) };
+    let (sent, _) = split_ramp(bring_up(config, 6));
+    let addresses: Vec<_> = sent.into_iter().filter(|(_, what)| what.starts_with("address")).collect();
+    let expected = [(800, "00"), (810, "2a"), (820, "54"), (830, "7e"), (840, "a8"), (850, "d2")];
+    assert_eq!(addresses, expected.map(|(at, address)| (at, format!("address {address}"))));
+}
+
+#[test]
 fn the_divider_is_written_before_each_clock() {
     for (chip, before) in [(Chip::Bm1362, 1), (Chip::Bm1397, 2)] {
         let sent = bring_up(Bm13xxConfig::new(chip, 62.5), 1);
