@@ -29,6 +29,8 @@ pub struct UsbDevice {
     pub socket: String,
     /// Its serial ports in the order of its interfaces; none where no driver made them, or the system does not tell.
     pub ports: Vec<PathBuf>,
+    /// The chips of GPIO lines that its serial driver made of spare pins; Linux alone.
+    pub gpio_chips: Vec<PathBuf>,
 }
 
 impl UsbDevice {
@@ -57,6 +59,9 @@ pub enum UsbError {
     /// A vendor request did not go through.
     #[error("USB request refused: {0}")]
     Request(String),
+    /// A GPIO line can't be driven.
+    #[error("GPIO line: {0}")]
+    Line(String),
 }
 
 /// A vendor request without answer.
@@ -121,7 +126,8 @@ fn describe(info: &nusb::DeviceInfo) -> UsbDevice {
         product: text(info.product_string()).unwrap_or_default(),
         serial: text(info.serial_number()),
         socket: format!("{}-{}", info.bus_id().trim_start_matches('0'), chain.join(".")),
-        ports: ports(info),
+        ports: made_of(info, is_port),
+        gpio_chips: made_of(info, is_gpio_chip),
     }
 }
 
@@ -131,20 +137,28 @@ fn text(text: Option<&str>) -> Option<String> {
     text.map(|text| text.trim().chars().filter(kept).take(MAX_TEXT).collect())
 }
 
-/// The serial ports that the kernel made of its interfaces.
+fn is_port(name: &str) -> bool {
+    name.starts_with("tty") && name != "tty"
+}
+
+fn is_gpio_chip(name: &str) -> bool {
+    name.starts_with("gpiochip")
+}
+
+/// What the kernel made of its interfaces and calls so.
 #[cfg(target_os = "linux")]
-fn ports(info: &nusb::DeviceInfo) -> Vec<PathBuf> {
-    ports_below(info.sysfs_path())
+fn made_of(info: &nusb::DeviceInfo, called: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    made_below(info.sysfs_path(), called)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ports(_: &nusb::DeviceInfo) -> Vec<PathBuf> {
+fn made_of(_: &nusb::DeviceInfo, _: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     Vec::new()
 }
 
-/// `<device>/<interface>/ttyUSB0` or `<device>/<interface>/tty/ttyACM0`, in the order of interfaces.
+/// `<device>/<interface>/ttyUSB0` and `gpiochip0`, or `<device>/<interface>/tty/ttyACM0`, in the order of interfaces.
 #[cfg(any(target_os = "linux", test))]
-fn ports_below(device: &std::path::Path) -> Vec<PathBuf> {
+fn made_below(device: &std::path::Path, called: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = |folder: &std::path::Path| -> Vec<PathBuf> {
         let list = std::fs::read_dir(folder).into_iter().flatten();
         let mut list: Vec<PathBuf> = list.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -154,11 +168,11 @@ fn ports_below(device: &std::path::Path) -> Vec<PathBuf> {
     let name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let interfaces =
         entries(device).into_iter().filter(|path| name(path).is_some_and(|name| name.contains(':')));
-    let ports = interfaces.flat_map(|interface| {
+    let made = interfaces.flat_map(|interface| {
         let all = entries(&interface).into_iter().chain(entries(&interface.join("tty")));
-        all.filter_map(|path| name(&path).filter(|name| name.starts_with("tty") && name != "tty"))
+        all.filter_map(|path| name(&path).filter(|name| called(name))).collect::<Vec<_>>()
     });
-    ports.map(|name| PathBuf::from("/dev").join(name)).collect()
+    made.map(|name| PathBuf::from("/dev").join(name)).collect()
 }
 
 /// Vendor requests to a device of this machine, opened anew each time, so that it may be unplugged in between.
@@ -244,9 +258,22 @@ mod tests {
         {
             std::fs::create_dir_all(device.join(path)).unwrap();
         }
-        let ports = ports_below(device);
-        assert_eq!(ports, ["/dev/ttyACM0", "/dev/ttyACM1", "/dev/ttyUSB4"].map(PathBuf::from));
-        assert!(ports_below(&device.join("nothing")).is_empty());
+        let ports = |device: &std::path::Path| made_below(device, is_port);
+        assert_eq!(ports(device), ["/dev/ttyACM0", "/dev/ttyACM1", "/dev/ttyUSB4"].map(PathBuf::from));
+        assert!(ports(&device.join("nothing")).is_empty());
+    }
+
+    /// As ftdi_sio and the old interface of sysfs lay it out.
+    #[test]
+    fn gpio_chips_are_found_beside_the_port_under_the_name_of_their_character_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path();
+        for path in ["1-2:1.0/ttyUSB0/tty/ttyUSB0", "1-2:1.0/gpiochip3", "1-2:1.0/gpio/gpiochip508", "power"]
+        {
+            std::fs::create_dir_all(device.join(path)).unwrap();
+        }
+        assert_eq!(made_below(device, is_gpio_chip), [PathBuf::from("/dev/gpiochip3")]);
+        assert_eq!(made_below(device, is_port), [PathBuf::from("/dev/ttyUSB0")]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use miner_core::backend::{BackendInfo, BackendKind};
 
 use super::bitaxe::check_clock;
 use super::place::Place;
-use super::reset::{Cp2105Latch, FtdiCbus, ResetLine};
+use super::reset::{Cp2105Latch, FtdiCbus, ResetLine, cbus1};
 use super::{
     Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Danger, Keeper, Limits, NotSafe, Opened,
     Sleep, Telemetry, real_sleep,
@@ -137,6 +137,13 @@ impl Compac {
         }
     }
 
+    fn cbus1(&self, port: &Path) -> Result<Box<dyn ResetLine>, BoardError> {
+        match &self.bridge {
+            Some(bridge) => Ok(Box::new(FtdiCbus(bridge()))),
+            None => Ok(cbus1(bridge_of(&self.place, port)?)),
+        }
+    }
+
     fn assemble(&self, link: Arc<dyn Link>, keeper: Box<dyn Keeper>) -> Opened {
         let chips = self.chips.clone();
         let mhz = chips.mhz as f32;
@@ -170,9 +177,8 @@ impl Board for Compac {
         match self.kind {
             CompacKind::F | CompacKind::R909 => {
                 let [port] = self.place.ports()?;
-                let line = FtdiCbus(self.bridge(&port)?);
+                let line = self.cbus1(&port)?;
                 let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
-                let line = Box::new(line);
                 let keeper = FKeeper { line, link: Arc::clone(&link), sleep: real_sleep(), released: false };
                 Ok(self.assemble(link, Box::new(keeper)))
             }

@@ -3,6 +3,8 @@
 pub mod bitaxe;
 pub mod bitaxe_raw;
 pub mod compac;
+#[cfg(target_os = "linux")]
+pub mod gpio;
 #[cfg(test)]
 pub(crate) mod mock;
 pub mod place;
