@@ -158,7 +158,7 @@ impl Device for CompacA {
     }
 
     fn baud(&self, port: usize) -> Option<u32> {
-        Some(if port == CHIPS { self.chain.baud() } else { 115_200 })
+        Some(self.outbox.baud(if port == CHIPS { self.chain.baud() } else { 115_200 }))
     }
 
     fn handle_bytes(&mut self, now: Instant, port: usize, bytes: &[u8]) {

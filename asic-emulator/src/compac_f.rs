@@ -34,7 +34,7 @@ impl Device for CompacF {
     }
 
     fn baud(&self, _port: usize) -> Option<u32> {
-        Some(self.chain.baud())
+        Some(self.outbox.baud(self.chain.baud()))
     }
 
     fn handle_bytes(&mut self, now: Instant, _port: usize, bytes: &[u8]) {

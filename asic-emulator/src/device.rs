@@ -81,6 +81,8 @@ pub enum Fault {
     TruncateNext,
     /// A bit of the next frame flips.
     CorruptNext,
+    /// This bit of the next frame flips, from 0; counted round where the frame is shorter.
+    FlipNext(usize),
     /// The next nonce is wrong, its checksum is not.
     WrongNonceNext,
     /// The next nonce names another job; ignored where answers name none.
@@ -119,6 +121,8 @@ pub enum Fault {
     RegulatorTrip,
     /// The voltage regulator stays on, and does not acknowledge, the next so many times that it is told to switch off.
     StaysOn(u32),
+    /// The UARTs run at this many times the speed that they should: what comes and goes is garbled. 1 is right.
+    Uart(f64),
 }
 
 /// What a device physically does.
@@ -165,4 +169,46 @@ pub(crate) struct Counts {
     pub(crate) works: u64,
     pub(crate) nonces: u64,
     pub(crate) bad_frames: u64,
+}
+
+impl<D: Device + ?Sized> Device for Box<D> {
+    fn ports(&self) -> usize {
+        (**self).ports()
+    }
+
+    fn baud(&self, port: usize) -> Option<u32> {
+        (**self).baud(port)
+    }
+
+    fn handle_bytes(&mut self, now: Instant, port: usize, bytes: &[u8]) {
+        (**self).handle_bytes(now, port, bytes);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        (**self).handle_timeout(now);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        (**self).next_deadline()
+    }
+
+    fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
+        (**self).poll_transmit(now)
+    }
+
+    fn set_line(&mut self, now: Instant, line: Line) {
+        (**self).set_line(now, line);
+    }
+
+    fn inject(&mut self, now: Instant, fault: Fault) {
+        (**self).inject(now, fault);
+    }
+
+    fn set_plugged(&mut self, now: Instant, plugged: bool) {
+        (**self).set_plugged(now, plugged);
+    }
+
+    fn state(&mut self, now: Instant) -> State {
+        (**self).state(now)
+    }
 }

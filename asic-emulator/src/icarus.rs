@@ -168,7 +168,7 @@ impl Device for Icarus {
     }
 
     fn baud(&self, _port: usize) -> Option<u32> {
-        Some(115_200)
+        Some(self.outbox.baud(115_200))
     }
 
     fn handle_bytes(&mut self, now: Instant, _port: usize, bytes: &[u8]) {

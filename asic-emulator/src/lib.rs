@@ -4,11 +4,12 @@
 //! checksums are computed by their definition, and it is held to frames recorded from hardware and to what shipping drivers
 //! send (`tests/data/asic-vectors.json`). It answers what it received, after the time that the line and the chip take:
 //!
-//! - A model ([`Device`]) does no I/O: bytes in at a time, bytes out at times. `Emulator` puts it on pseudo-terminals (Linux).
+//! - A model ([`Device`]) does no I/O: bytes in at a time, bytes out at times. `Emulator` puts it on pseudo-terminals (Linux),
+//!   [`Bench`] on cables in virtual time.
 //! - It hashes honestly: a nonce is found only in work that really came, when the sweep passes it, and only if it hashes so.
 //!   As no desktop computer tries 2^32 hashes in a second, what lies in some work is looked up in [`KnownAnswers`], each
 //!   of which is hashed when it is put in and again before it is reported.
-//! - What goes wrong is a [`Fault`]; what a meter and a thermometer would show is its [`State`].
+//! - What goes wrong is a [`Fault`], at a chosen step where the device is [`Armed`]; what is no ASIC at all is a [`Stranger`]; what a meter and a thermometer would show is its [`State`].
 //!
 //! ```no_run
 //! # #[cfg(target_os = "linux")]
@@ -48,6 +49,8 @@
 //! Registers without a function here keep what was written, and read 0 before.
 
 mod answers;
+mod armed;
+mod bench;
 mod bitaxe;
 mod bm1384;
 mod bm13xx;
@@ -61,12 +64,16 @@ mod icarus;
 mod link;
 mod outbox;
 mod preset;
+mod speed;
+mod stranger;
 mod sweep;
 mod thermal;
 #[cfg(test)]
 mod vectors;
 
 pub use answers::{AnswersError, KNOWN_ANSWERS, KnownAnswers};
+pub use armed::Armed;
+pub use bench::Bench;
 pub use bitaxe::{Bitaxe, Protocol};
 pub use bm13xx::ChipKind;
 pub use bm1384::Bm1384;
@@ -77,3 +84,4 @@ pub use icarus::{Icarus, IcarusKind};
 #[cfg(target_os = "linux")]
 pub use link::Emulator;
 pub use preset::{PRESETS, preset};
+pub use stranger::{Stranger, StrangerKind};

@@ -17,6 +17,8 @@ pub(crate) struct Outbox {
     on_nonce: VecDeque<Fault>,
     on_frame: VecDeque<Fault>,
     hung: bool,
+    /// The speed of the UARTs, as a multiple of what it should be.
+    uart: f64,
     noise: Noise,
 }
 
@@ -28,6 +30,7 @@ impl Outbox {
             on_nonce: VecDeque::new(),
             on_frame: VecDeque::new(),
             hung: false,
+            uart: 1.0,
             noise: Noise(0x9e37_79b9_7f4a_7c15),
         }
     }
@@ -52,12 +55,20 @@ impl Outbox {
             Fault::WrongNonceNext | Fault::WrongJobNext | Fault::DuplicateNext | Fault::LateNext(_) => {
                 self.on_nonce.push_back(fault);
             }
-            Fault::TruncateNext | Fault::CorruptNext | Fault::UnplugNext => self.on_frame.push_back(fault),
+            Fault::TruncateNext | Fault::CorruptNext | Fault::FlipNext(_) | Fault::UnplugNext => {
+                self.on_frame.push_back(fault)
+            }
             Fault::Hang => self.hung = true,
             Fault::Recover => self.hung = false,
+            Fault::Uart(factor) => self.uart = factor,
             _ => return false,
         }
         true
+    }
+
+    /// The speed of a UART that should run at this one.
+    pub(crate) fn baud(&self, right: u32) -> u32 {
+        (f64::from(right) * self.uart) as u32
     }
 
     /// Forgets what was to be sent.
@@ -107,13 +118,8 @@ impl Outbox {
         let (_, mut frame) = self.frames.pop_front()?;
         match self.on_frame.pop_front() {
             Some(Fault::TruncateNext) => frame.bytes.truncate(frame.bytes.len() / 2),
-            Some(Fault::CorruptNext) => {
-                let bits = 8 * frame.bytes.len();
-                let bit = usize::from(self.noise.byte()) % bits.max(1);
-                if let Some(byte) = frame.bytes.get_mut(bit / 8) {
-                    *byte ^= 1 << (bit % 8);
-                }
-            }
+            Some(Fault::CorruptNext) => flip(&mut frame.bytes, self.noise.byte().into()),
+            Some(Fault::FlipNext(bit)) => flip(&mut frame.bytes, bit),
             Some(Fault::UnplugNext) => frame.unplug = true,
             _ => {}
         }
@@ -123,6 +129,14 @@ impl Outbox {
     /// When the next frame is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.frames.front().filter(|_| !self.hung).map(|(due, _)| *due)
+    }
+}
+
+/// Flips a bit, counted round.
+fn flip(bytes: &mut [u8], bit: usize) {
+    let bit = bit % (8 * bytes.len()).max(1);
+    if let Some(byte) = bytes.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
     }
 }
 

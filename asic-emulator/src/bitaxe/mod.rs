@@ -160,7 +160,7 @@ impl Device for Bitaxe {
     }
 
     fn baud(&self, port: usize) -> Option<u32> {
-        (port == CHIPS).then(|| self.chain.baud())
+        (port == CHIPS).then(|| self.outbox.baud(self.chain.baud()))
     }
 
     fn handle_bytes(&mut self, now: Instant, port: usize, bytes: &[u8]) {

@@ -12,7 +12,8 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 
-use super::wire::{Speed, Wire};
+use super::wire::Wire;
+use crate::speed::Speed;
 
 /// Most bytes that wait for a host to take them; more are lost, as they are in a UART.
 const BUFFER: usize = 1 << 16;

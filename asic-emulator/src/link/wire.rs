@@ -1,14 +1,10 @@
 //! A serial line: bytes take their time, and come out as others where the two ends disagree about it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::outbox::Noise;
-
-/// How far two UARTs may be apart: half a bit in the ten of a byte.
-const TOLERANCE: f64 = 0.05;
-/// Start, eight data bits, stop.
-const BITS_PER_BYTE: f64 = 10.0;
+use crate::speed::Speed;
 
 /// Bytes on their way, in one direction.
 #[derive(Debug)]
@@ -17,34 +13,6 @@ pub(super) struct Wire {
     /// When the line is free again.
     free: Option<Instant>,
     noise: Noise,
-}
-
-/// The speed of a line in bits a second, and whether both ends agree on it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Speed {
-    byte_time: Duration,
-    garbled: bool,
-}
-
-impl Speed {
-    /// The speed at which `sender` sends and how `receiver` takes it; `None` for a port that is no UART.
-    pub(super) fn new(sender: Option<u32>, receiver: Option<u32>) -> Self {
-        let (Some(sender), Some(receiver)) = (sender, receiver) else {
-            return Self { byte_time: Duration::ZERO, garbled: false };
-        };
-        let (sender, receiver) = (f64::from(sender.max(1)), f64::from(receiver.max(1)));
-        Self {
-            byte_time: Duration::from_secs_f64(BITS_PER_BYTE / sender),
-            garbled: (sender / receiver - 1.0).abs() > TOLERANCE,
-        }
-    }
-}
-
-impl Speed {
-    /// Whether other bytes arrive than were sent.
-    pub(super) fn garbled(self) -> bool {
-        self.garbled
-    }
 }
 
 impl Wire {
@@ -56,8 +24,8 @@ impl Wire {
     pub(super) fn put(&mut self, now: Instant, speed: Speed, bytes: &[u8]) {
         let mut at = self.free.map_or(now, |free| free.max(now));
         for &byte in bytes {
-            at += speed.byte_time;
-            let byte = if speed.garbled { self.noise.byte() } else { byte };
+            at += speed.byte_time();
+            let byte = if speed.garbled() { self.noise.byte() } else { byte };
             self.bytes.push_back((at, byte));
         }
         self.free = Some(at);
@@ -91,6 +59,8 @@ impl Wire {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
