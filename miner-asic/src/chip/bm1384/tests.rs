@@ -283,4 +283,29 @@ proptest! {
         };
         prop_assert_eq!(parse(command.encode()), Some(command));
     }
+
+    #[test]
+    fn tasks_are_read_back_as_they_were_built(
+        midstate: [u8; 32], tail: [u8; 12], id in 0x10u8..0x20, bits in 0u32..32, sweep: u32,
+    ) {
+        let ticket = TicketMask::of_difficulty(1 << bits).unwrap();
+        let frame = task(&midstate, &tail, id, ticket, sweep);
+        let (top, rest) = frame.split_first_chunk().unwrap();
+        let (middle, end) = rest.split_first_chunk::<20>().unwrap();
+        prop_assert_eq!((top, end), (&midstate, &tail[..]));
+        prop_assert_eq!((&middle[..7], u32::from(middle[7]) + 1), (&[0; 7][..], 1 << bits.min(8)));
+        prop_assert_eq!((&middle[8..12], &middle[12..19], middle[19]), (&sweep.to_be_bytes()[..], &[0; 7][..], id));
+    }
+
+    #[test]
+    fn answers_say_what_they_were_built_of(value: [u8; 4], job in 0u8..16, bit in 0usize..40) {
+        let nonce = [value[0], value[1], value[2], value[3], 0x90 | job];
+        prop_assert_eq!(Answer::read(&nonce), Some(Answer::Nonce { nonce: value, job: 0x10 | job }));
+        let [a, b, c, d] = value;
+        let mut frame = [a, b, c, d, crate::crc::crc5_within(&value, 0)];
+        prop_assert_eq!(Answer::read(&frame), Some(Answer::Value(u32::from_be_bytes(value))));
+        frame[bit / 8] ^= 1 << (bit % 8);
+        let is_value = matches!(Answer::read(&frame), Some(Answer::Value(_)));
+        prop_assert!(!is_value, "a flipped bit is no value");
+    }
 }

@@ -2,6 +2,8 @@ use std::time::Instant;
 
 use miner_core::types::Header;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::chip::rig::{Rig, header, unit};
 use crate::chip::vectors::{bytes, number, vector, vectors};
@@ -51,7 +53,9 @@ fn nonces(events: &[ChipEvent]) -> Vec<(u64, u32)> {
 
 #[test]
 fn every_captured_job_is_built_byte_for_byte() {
-    for vector in vectors(|family, _| family == "icarus") {
+    let vectors = vectors(|family, _| family == "icarus");
+    assert_eq!(vectors.len(), 6);
+    for vector in vectors {
         let (tx, words) = (bytes(&vector["tx"]), &vector["expect"]["midstate_words_h0_to_h7"]);
         let wire_midstate: Vec<u8> = words.as_array().unwrap().iter().rev().flat_map(bytes).collect();
         let header_tail = bytes(&vector["expect"]["header_64_76"]);
@@ -86,10 +90,11 @@ fn a_header_becomes_the_job_that_solves_it() {
 
 #[test]
 fn the_clock_is_set_as_shipping_software_sets_it() {
-    for vector in vectors(|family, _| family == "u1u2") {
-        if let Some(mhz) = vector["mhz"].as_f64() {
-            assert_eq!(set_clock(mhz).to_vec(), bytes(&vector["tx"]), "{mhz} MHz");
-        }
+    let vectors = vectors(|family, kind| family == "u1u2" && kind.contains("27 bits"));
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let mhz = vector["mhz"].as_f64().unwrap();
+        assert_eq!(set_clock(mhz).to_vec(), bytes(&vector["tx"]), "{mhz} MHz");
     }
     // The oscillator's band is told from 500 MHz on.
     assert_eq!(set_clock(500.0)[1..3], [0x49, 0x80]);
@@ -311,4 +316,36 @@ fn making_safe_ends_all_units_and_sends_no_more() {
     rig.pass(10_000);
     assert!(rig.take_sent().is_empty());
     assert_eq!(rig.open_units(), [0; 0]);
+}
+
+proptest! {
+    #[test]
+    fn work_and_clock_are_read_back_as_they_were_built(
+        midstate: [u8; 32], tail: [u8; 12], mhz in 125.0f64..=500.0,
+    ) {
+        let work = block(&midstate, &tail);
+        prop_assert_eq!((&work[..32], &work[32..52], &work[52..]), (&midstate[..], &[0; 20][..], &tail[..]));
+        let [kind, high, low, crc] = set_clock(mhz);
+        prop_assert_eq!((kind, crc), (0x82, crate::crc::crc5_within(&[kind, high, low], 0)));
+        let register = u16::from_be_bytes([high, low]);
+        let (m, n, od) = (register >> 7 & 0x3f, register >> 2 & 0x1f, register & 3);
+        let set = 25.0 * f64::from(m + 1) / f64::from((n + 1) << od);
+        // Above 400 MHz clocks lie 25/3 MHz apart.
+        prop_assert!((set / mhz - 1.0).abs() < 0.0105, "{} in place of {}", set, mhz);
+    }
+
+    #[test]
+    fn answers_are_found_in_any_pieces(nonces in prop::collection::vec(any::<[u8; 4]>(), 1..6), cut in 1usize..7) {
+        let mut rig = ready(ERUPTER);
+        rig.load(unit(1, &block_1(), 0, Instant::now()));
+        rig.take_events();
+        nonces.concat().chunks(cut).for_each(|piece| rig.hear(piece));
+        let mut expected: Vec<_> = Vec::new();
+        for nonce in nonces.into_iter().map(u32::from_le_bytes) {
+            if !expected.contains(&(1, nonce)) {
+                expected.push((1, nonce));
+            }
+        }
+        prop_assert_eq!(super::tests::nonces(&rig.take_events()), expected);
+    }
 }
