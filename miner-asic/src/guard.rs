@@ -239,8 +239,7 @@ impl Shared {
 
     /// How long it takes at worst until the board is off, if it has to be tried only so often.
     fn off_within(&self, haste: Haste) -> Duration {
-        let tries = haste.tries();
-        self.promised() + self.limits.make_safe * tries + RETRY.0 * tries
+        self.promised() + off_within(self.limits, haste)
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -250,6 +249,20 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long so many tries to switch a board off take at worst.
+pub(crate) fn off_within(limits: Limits, haste: Haste) -> Duration {
+    (limits.make_safe + RETRY.0) * haste.tries()
+}
+
+/// The pause after a vain try to switch a board off, by the one that was made before it.
+pub(crate) fn retry_after(why: &NotSafe, before: Option<Duration>) -> Duration {
+    match (why, before) {
+        (NotSafe::Absent, _) => RETRY_ABSENT,
+        (NotSafe::Failed { .. }, Some(pause)) => (2 * pause).min(RETRY.1),
+        (NotSafe::Failed { .. }, None) => RETRY.0,
     }
 }
 
@@ -407,11 +420,9 @@ impl Watch {
                 true
             }
             Err(why) => {
-                let pause = match (&why, self.power) {
-                    (NotSafe::Absent, _) => RETRY_ABSENT,
-                    (NotSafe::Failed { .. }, Power::NotOff { pause, .. }) => (2 * pause).min(RETRY.1),
-                    (NotSafe::Failed { .. }, _) => RETRY.0,
-                };
+                let before_this =
+                    if let Power::NotOff { pause, .. } = self.power { Some(pause) } else { None };
+                let pause = retry_after(&why, before_this);
                 self.power = Power::NotOff { retry: Instant::now() + pause, pause };
                 let said = before.is_some_and(|before| before.is_absence() == why.is_absence());
                 if !said {

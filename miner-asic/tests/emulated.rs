@@ -7,10 +7,10 @@ mod rig;
 
 use std::time::Duration;
 
-use asic_emulator::Fault;
+use asic_emulator::{Armed, Fault, Stranger, StrangerKind};
 use miner_asic::board::BoardSettings;
 use miner_core::backend::HealthState;
-use rig::Rig;
+use rig::{Rig, device};
 
 const DEFAULT: BoardSettings = BoardSettings { mhz: None, millivolts: None };
 const SET: BoardSettings = BoardSettings { mhz: Some(400.0), millivolts: Some(1150) };
@@ -162,6 +162,43 @@ fn broken_frames_bring_no_wrong_share() {
             assert!(rig.shares.len() <= 1, "{fault:?} on {preset}");
             assert!(rig.shares.iter().all(|share| share.nonce == rig.nonce));
         }
+        rig.end();
+    }
+}
+
+/// A sample on real ports of what is tried at every step in virtual time.
+#[test]
+fn faults_on_the_way_to_work_are_recovered_from() {
+    let (now, soon) = (Duration::ZERO, Duration::from_millis(5));
+    for (preset, driver, nth, plan) in [
+        ("erupter", "erupter", 0, vec![(now, Fault::TruncateNext)]),
+        ("compac", "compac", 0, vec![(now, Fault::CorruptNext)]),
+        ("compac-f", "compac-f", 5, vec![(now, Fault::Hang), (soon, Fault::Recover)]),
+    ] {
+        let mut rig = Rig::start_on(Box::new(Armed::new(device(preset), nth, plan)), driver);
+        rig.until_health(HealthState::Ok);
+        rig.end();
+    }
+}
+
+#[test]
+fn a_plug_pulled_in_mid_frame_is_waited_for() {
+    let armed = Armed::new(device("compac"), 0, vec![(Duration::ZERO, Fault::UnplugNext)]);
+    let mut rig = Rig::start_on(Box::new(armed), "compac");
+    let reason = rig.until_health(HealthState::Sick);
+    assert!(reason.ends_with("waiting for it"), "{reason}");
+    rig.emulator.replug().unwrap();
+    rig.follow_ports();
+    rig.until_health(HealthState::Ok);
+    rig.end();
+}
+
+#[test]
+fn what_is_no_asic_is_put_aside_with_a_reason() {
+    for (driver, kind) in [("erupter", StrangerKind::Modem), ("2pac", StrangerKind::Babbler)] {
+        let mut rig = Rig::start_on(Box::new(Stranger::new(kind, 1)), driver);
+        let reason = rig.until_health(HealthState::Quarantined);
+        assert!(reason.ends_with("switched off for 15 s"), "{driver} on a {kind:?}: {reason}");
         rig.end();
     }
 }

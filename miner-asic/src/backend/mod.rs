@@ -1,11 +1,14 @@
 //! Any board as a [`HashBackend`]: driven on its own thread, guarded by another, recovered when it fails.
 
+#[cfg(test)]
+mod faults;
 mod session;
 mod strikes;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod work;
+mod world;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +18,13 @@ use miner_core::backend::{BackendError, BackendInfo, BackendPort, HashBackend, H
 
 use crate::board::{Board, BoardError, Danger, NotSafe, Opened};
 use crate::chip::ChipProtocol;
-use crate::guard::{Guard, GuardList, Trouble};
+use crate::guard::{GuardList, Trouble};
 use crate::transport::Link;
 use session::{Ended, Session, Stopped};
 use strikes::{Remedy, Strikes};
 use tally::Tally;
 use work::{Closed, Work};
+use world::{Guarding, Real, World};
 
 /// How often an unplugged device is looked for.
 const REPLUG: Duration = Duration::from_millis(500);
@@ -112,38 +116,45 @@ impl HashBackend for AsicBackend {
 
     fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
         let Self { board, config, guards } = *self;
-        let info = board.info();
-        let wait = info.report_floor.map_or(1.0, |floor| floor.expected_hashes()) / info.expected.0.max(1.0);
-        let mut driver = Driver {
-            board,
-            guards,
-            tally: Tally::new(
-                Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX / 100),
-                config.silence,
-            ),
-            work: Work::new(&port, info.depth),
-            config,
-            info,
-            strikes: Strikes::default(),
-        };
-        let ended = driver.run();
-        driver.work.abandon();
-        match ended {
-            Ok(Closed) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let world = Real { hang: config.hang, guards, events: Arc::clone(port.events()) };
+        drive(board, config, &port, &world)
     }
+}
+
+/// Drives a board until the port closes or the board is given up.
+fn drive(
+    board: Box<dyn Board>,
+    config: AsicConfig,
+    port: &BackendPort,
+    world: &dyn World,
+) -> Result<(), BackendError> {
+    let info = board.info();
+    let mut driver = Driver {
+        board,
+        world,
+        tally: Tally::new(config.silence),
+        work: Work::new(port, world, info.depth),
+        config,
+        info,
+        strikes: Strikes::default(),
+        unsupported: None,
+    };
+    let ended = driver.run();
+    driver.work.abandon();
+    ended.map(|Closed| ())
 }
 
 /// The device and its record.
 struct Driver<'p> {
     board: Box<dyn Board>,
     config: AsicConfig,
-    guards: GuardList,
+    world: &'p dyn World,
     info: BackendInfo,
     tally: Tally,
     work: Work<'p>,
     strikes: Strikes,
+    /// What it was last found to be that lode can't drive.
+    unsupported: Option<String>,
 }
 
 /// What failed.
@@ -193,16 +204,15 @@ impl Driver<'_> {
             Ok(opened) => opened,
             Err(error) => return self.failed(&Failure::Board(error), Duration::ZERO),
         };
-        let (key, events) = (Arc::clone(&self.info.key), Arc::clone(self.work.events()));
-        let guard = match Guard::start(key, keeper, self.config.hang, &self.guards, &events) {
+        let guard = match self.world.guard(Arc::clone(&self.info.key), keeper) {
             Ok(guard) => guard,
             // The program is at its end.
             Err(BoardError::Unguarded) => return Ok(Then::Closed),
             Err(error) => return self.failed(&Failure::Board(error), Duration::ZERO),
         };
-        let over = self.work_on(&guard, &*link, &*chips, clock_mhz)?;
+        let over = self.work_on(&*guard, &*link, &*chips, clock_mhz)?;
         drop((link, chips));
-        if matches!(over, Over::Then(Then::Closed)) || self.switch_off(&guard).is_err() {
+        if matches!(over, Over::Then(Then::Closed)) || self.switch_off(&*guard).is_err() {
             // By the guard, which is waited for a moment.
             self.work.busy("is being switched off");
             return Ok(Then::Closed);
@@ -216,7 +226,7 @@ impl Driver<'_> {
     /// Has chips at work until it takes more than initialising them again to go on.
     fn work_on(
         &mut self,
-        guard: &Guard,
+        guard: &dyn Guarding,
         link: &dyn Link,
         chips: &dyn Fn() -> Box<dyn ChipProtocol>,
         clock_mhz: Option<f32>,
@@ -228,6 +238,7 @@ impl Driver<'_> {
             let session = Session {
                 info: &self.info,
                 config: &self.config,
+                world: self.world,
                 clock_mhz,
                 link,
                 guard,
@@ -253,7 +264,7 @@ impl Driver<'_> {
     }
 
     /// Waits until the board is off, however long that takes: nothing else is done with one that is not.
-    fn switch_off(&mut self, guard: &Guard) -> Result<(), Closed> {
+    fn switch_off(&mut self, guard: &dyn Guarding) -> Result<(), Closed> {
         guard.stop();
         while !guard.is_finished() {
             if let Some(trouble) = guard.trouble() {
@@ -275,7 +286,7 @@ impl Driver<'_> {
             self.tell(HealthState::Sick, format!("{reason}: waiting for it"));
             return Ok(Then::Reopen(REPLUG));
         }
-        if let Failure::Board(BoardError::Unsupported { .. } | BoardError::Bounds(_)) = failure {
+        if self.is_final(failure, &reason) {
             self.tell(HealthState::Quarantined, reason.clone());
             return Err(BackendError::DeviceLost(reason));
         }
@@ -298,6 +309,21 @@ impl Driver<'_> {
         };
         self.tell(state, reason);
         Ok(then)
+    }
+
+    /// Whether it can't be driven at all. That it has not what it needs is believed when it says so twice: what parts of a
+    /// board answer may be garbled.
+    fn is_final(&mut self, failure: &Failure, reason: &str) -> bool {
+        match failure {
+            Failure::Board(BoardError::Bounds(_)) => true,
+            Failure::Board(BoardError::Unsupported { .. }) => {
+                self.unsupported.replace(reason.to_owned()).is_some_and(|before| before == reason)
+            }
+            _ => {
+                self.unsupported = None;
+                false
+            }
+        }
     }
 
     /// Each state and reason once.

@@ -8,10 +8,11 @@ use miner_core::types::Target;
 
 use super::tally::Tally;
 use super::work::{Closed, Work};
+use super::world::{Guarding, World};
 use super::{AsicConfig, Fault, Step};
 use crate::board::{Danger, Telemetry};
 use crate::chip::{ChipEvent, ChipFault, ChipProtocol, Transmit};
-use crate::guard::{Guard, Trip};
+use crate::guard::Trip;
 use crate::transport::{Link, LinkError};
 
 /// How long chips may take to be initialised, frequency ramp included.
@@ -55,9 +56,10 @@ pub(super) struct Ended {
 pub(super) struct Session<'s, 'p> {
     pub(super) info: &'s BackendInfo,
     pub(super) config: &'s AsicConfig,
+    pub(super) world: &'s dyn World,
     pub(super) clock_mhz: Option<f32>,
     pub(super) link: &'s dyn Link,
-    pub(super) guard: &'s Guard,
+    pub(super) guard: &'s dyn Guarding,
     pub(super) chip: Box<dyn ChipProtocol>,
     pub(super) work: &'s mut Work<'p>,
     pub(super) tally: &'s mut Tally,
@@ -78,10 +80,11 @@ impl Session<'_, '_> {
     /// Works until the port closes or something is wrong. Units that the chips hold are given back.
     pub(super) fn run(mut self) -> Ended {
         self.tally.restart();
-        let why = self.work_on(Instant::now() + INITIALISE);
+        let why = self.work_on(self.world.now() + INITIALISE);
         self.stop();
         self.work.give_back();
-        let worked = self.ready.map_or(Duration::ZERO, |ready| ready.since.elapsed());
+        let now = self.world.now();
+        let worked = self.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready.since));
         let why = match why {
             Ok(Closed) => Ok(()),
             Err(stopped) => Err(stopped),
@@ -91,7 +94,7 @@ impl Session<'_, '_> {
 
     fn work_on(&mut self, ready_by: Instant) -> Result<Closed, Stopped> {
         let mut buffer = [0; 2048];
-        self.chip.handle_timeout(Instant::now());
+        self.chip.handle_timeout(self.world.now());
         loop {
             self.guard.beat();
             self.hook(Step::Loop);
@@ -101,7 +104,7 @@ impl Session<'_, '_> {
             if self.work.take().is_err() {
                 return Ok(Closed);
             }
-            let now = Instant::now();
+            let now = self.world.now();
             if self.ready.is_some() {
                 self.work.load(now, &mut *self.chip);
             } else if now > ready_by {
@@ -115,7 +118,7 @@ impl Session<'_, '_> {
             self.judge(now)?;
             let count = self.link.read(&mut buffer)?;
             if count > 0 {
-                let now = Instant::now();
+                let now = self.world.now();
                 self.chip.handle_bytes(now, buffer.get(..count).unwrap_or_default());
                 self.handle_events(now)?;
                 self.transmit()?;
@@ -176,8 +179,8 @@ impl Session<'_, '_> {
         } else if now.saturating_duration_since(ready.busy) >= self.config.idle {
             return Err(Stopped::Idle);
         }
-        self.tally.works(now, works);
-        let (mut state, mut reason) = self.tally.judge(now);
+        self.tally.works(now, self.work.expected_wait(self.info.expected));
+        let (mut state, mut reason) = self.tally.judge(now, ready.chips);
         if state == HealthState::Sick {
             return Err(Stopped::Ailing(reason.unwrap_or_default()));
         }

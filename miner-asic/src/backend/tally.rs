@@ -16,6 +16,8 @@ const AILING: usize = 5;
 const BROKEN: usize = 50;
 /// Times the expected wait for a nonce after which none will come.
 const PATIENCE: u32 = 20;
+/// The least wait before a chip is called silent where others are not.
+const MIN_CHIP_SILENCE: Duration = Duration::from_secs(300);
 
 /// What a chip has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,15 +37,21 @@ pub(super) struct Tally {
     pub(super) duplicate: u64,
     pub(super) garbage_bytes: u64,
     window: VecDeque<bool>,
-    /// The wait for a nonce after which none will come.
-    patience: Duration,
-    /// Since when a nonce is waited for.
-    since: Option<Instant>,
+    /// The least wait before the device is called silent.
+    least_silence: Duration,
+    /// How long a nonce of its present work takes on average.
+    expected_wait: Duration,
+    /// For how long there was work since the start, and since when there is.
+    worked: Duration,
+    working: Option<Instant>,
+    /// After how much work the last right nonce came, and the last of each chip.
+    heard: Duration,
+    heard_chips: BTreeMap<u16, Duration>,
 }
 
 impl Tally {
-    /// `expected_wait`: how long a nonce of the device takes on average; it is not called silent before `least_silence`.
-    pub(super) fn new(expected_wait: Duration, least_silence: Duration) -> Self {
+    /// The device is not called silent before `least_silence`.
+    pub(super) fn new(least_silence: Duration) -> Self {
         Self {
             chips: BTreeMap::new(),
             all: ChipCounts::default(),
@@ -51,15 +59,20 @@ impl Tally {
             duplicate: 0,
             garbage_bytes: 0,
             window: VecDeque::with_capacity(WINDOW),
-            patience: (expected_wait * PATIENCE).max(least_silence),
-            since: None,
+            least_silence,
+            expected_wait: Duration::ZERO,
+            worked: Duration::ZERO,
+            working: None,
+            heard: Duration::ZERO,
+            heard_chips: BTreeMap::new(),
         }
     }
 
     /// The device starts anew: its counters stay, its error rate and its silence don't.
     pub(super) fn restart(&mut self) {
         self.window.clear();
-        self.since = None;
+        (self.worked, self.working, self.heard) = (Duration::ZERO, None, Duration::ZERO);
+        self.heard_chips.clear();
     }
 
     pub(super) fn nonce(&mut self, now: Instant, chip: Option<u16>, right: bool) {
@@ -73,7 +86,8 @@ impl Tally {
         }
         self.window.push_back(right);
         if right {
-            self.since = Some(now);
+            self.heard = self.worked(now);
+            self.heard_chips.extend(chip.map(|chip| (chip, self.heard)));
         }
     }
 
@@ -87,17 +101,24 @@ impl Tally {
         }
     }
 
-    /// Whether the device has work; silence without work means nothing.
-    pub(super) fn works(&mut self, now: Instant, works: bool) {
-        self.since = works.then(|| self.since.unwrap_or(now));
+    /// Whether the device has work, and how long a nonce of it takes on average.
+    ///
+    /// Silence without work means nothing; it does not make up for silence before, as every new job leaves a moment without
+    /// work.
+    pub(super) fn works(&mut self, now: Instant, expected_wait: Option<Duration>) {
+        self.worked = self.worked(now);
+        self.working = expected_wait.map(|_| now);
+        self.expected_wait = expected_wait.unwrap_or(self.expected_wait);
     }
 
-    /// The device's state and why it is not ok; [`HealthState::Sick`]: it must be recovered.
-    pub(super) fn judge(&self, now: Instant) -> (HealthState, Option<String>) {
-        let silence = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if silence > self.patience {
-            let text = format!("no right nonce for {} s", silence.as_secs());
-            return (HealthState::Sick, Some(text));
+    fn worked(&self, now: Instant) -> Duration {
+        self.worked + self.working.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// The state of a device of so many chips and why it is not ok; [`HealthState::Sick`]: it must be recovered.
+    pub(super) fn judge(&self, now: Instant, chips: u16) -> (HealthState, Option<String>) {
+        if let Some(silent) = self.silence(now, chips) {
+            return silent;
         }
         let wrong = self.window.iter().filter(|right| !**right).count();
         let count = self.window.len();
@@ -111,6 +132,31 @@ impl Tally {
             .map_or(String::new(), |(chip, counts)| format!(", most by chip {chip} ({})", counts.wrong));
         (state, Some(format!("{wrong} of the last {count} nonces were wrong{worst}")))
     }
+
+    /// Who has found nothing for too long. Chips one by one only where nonces tell them apart.
+    ///
+    /// A chip that was never heard of is only told of: it may be that nonces name their chips in another way than was thought.
+    fn silence(&self, now: Instant, chips: u16) -> Option<(HealthState, Option<String>)> {
+        let worked = self.worked(now);
+        let patience = self.expected_wait.saturating_mul(PATIENCE);
+        let silence = worked - self.heard;
+        if silence > patience.max(self.least_silence) {
+            return Some((HealthState::Sick, Some(format!("no right nonce for {} s", silence.as_secs()))));
+        }
+        if chips < 2 || self.heard_chips.is_empty() {
+            return None;
+        }
+        let patience = patience.saturating_mul(chips.into()).max(MIN_CHIP_SILENCE).max(self.least_silence);
+        let heard = |chip: &u16| self.heard_chips.get(chip).copied();
+        let silent = (0..chips).find(|chip| worked - heard(chip).unwrap_or_default() > patience)?;
+        Some(match heard(&silent) {
+            Some(last) => {
+                let silence = (worked - last).as_secs();
+                (HealthState::Sick, Some(format!("no right nonce from chip {silent} for {silence} s")))
+            }
+            None => (HealthState::Degraded, Some(format!("no right nonce from chip {silent} yet"))),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -118,14 +164,15 @@ mod tests {
     use super::*;
 
     const LEAST_SILENCE: Duration = Duration::from_secs(60);
+    const WAIT: Option<Duration> = Some(Duration::from_secs(10));
 
     fn fed(rights: impl IntoIterator<Item = bool>) -> (HealthState, Option<String>) {
         let now = Instant::now();
-        let mut tally = Tally::new(Duration::from_secs(1), LEAST_SILENCE);
+        let mut tally = Tally::new(LEAST_SILENCE);
         for (index, right) in rights.into_iter().enumerate() {
             tally.nonce(now, Some(index as u16 % 2), right);
         }
-        tally.judge(now)
+        tally.judge(now, 1)
     }
 
     #[test]
@@ -144,17 +191,62 @@ mod tests {
     fn silence_counts_only_while_there_is_work() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1000);
-        let mut tally = Tally::new(Duration::from_secs(10), LEAST_SILENCE);
-        assert_eq!(tally.judge(later).0, HealthState::Ok, "it has no work");
-        tally.works(start, true);
-        assert_eq!(tally.judge(start + Duration::from_secs(200)).0, HealthState::Ok);
-        let silent = tally.judge(start + Duration::from_secs(201));
+        let mut tally = Tally::new(LEAST_SILENCE);
+        assert_eq!(tally.judge(later, 1).0, HealthState::Ok, "it has no work");
+        tally.works(start, WAIT);
+        assert_eq!(tally.judge(start + Duration::from_secs(200), 1).0, HealthState::Ok);
+        let silent = tally.judge(start + Duration::from_secs(201), 1);
         assert_eq!(silent, (HealthState::Sick, Some("no right nonce for 201 s".to_owned())));
         tally.nonce(later, None, false);
-        assert_eq!(tally.judge(later).0, HealthState::Sick, "a wrong one is none");
+        assert_eq!(tally.judge(later, 1).0, HealthState::Sick, "a wrong one is none");
         tally.nonce(later, None, true);
-        assert_eq!(tally.judge(later).0, HealthState::Ok);
-        tally.works(later, false);
-        assert_eq!(tally.judge(later + Duration::from_secs(1000)).0, HealthState::Ok);
+        assert_eq!(tally.judge(later, 1).0, HealthState::Ok);
+        tally.works(later, None);
+        assert_eq!(tally.judge(later + Duration::from_secs(1000), 1).0, HealthState::Ok);
+    }
+
+    #[test]
+    fn a_silent_device_is_noticed_however_often_its_work_is_replaced() {
+        let start = Instant::now();
+        let mut tally = Tally::new(LEAST_SILENCE);
+        for second in 0..=200 {
+            let now = start + Duration::from_secs(second);
+            tally.works(now, WAIT);
+            assert_eq!(tally.judge(now, 1).0, HealthState::Ok, "after {second} s");
+            tally.works(now, WAIT.filter(|_| second % 5 > 0));
+            tally.works(now, WAIT);
+        }
+        let (state, reason) = tally.judge(start + Duration::from_secs(202), 1);
+        assert_eq!((state, reason.as_deref()), (HealthState::Sick, Some("no right nonce for 202 s")));
+    }
+
+    #[test]
+    fn a_silent_chip_among_others_is_noticed() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut tally = Tally::new(LEAST_SILENCE);
+        tally.works(start, Some(Duration::from_secs(1)));
+        for second in 0..=301 {
+            tally.nonce(at(second), Some(1), true);
+            tally.nonce(at(second), Some(0), second == 1);
+        }
+        assert_ne!(tally.judge(at(301), 2).1.unwrap_or_default(), "no right nonce from chip 0 for 300 s");
+        let (state, reason) = tally.judge(at(302), 2);
+        assert_eq!(
+            (state, reason.as_deref()),
+            (HealthState::Sick, Some("no right nonce from chip 0 for 301 s"))
+        );
+        let mut unheard = Tally::new(LEAST_SILENCE);
+        unheard.works(start, Some(Duration::from_secs(1)));
+        unheard.nonce(at(301), Some(1), true);
+        let (state, reason) = unheard.judge(at(302), 2);
+        assert_eq!(
+            (state, reason.as_deref()),
+            (HealthState::Degraded, Some("no right nonce from chip 0 yet"))
+        );
+        let mut untold = Tally::new(LEAST_SILENCE);
+        untold.works(start, Some(Duration::from_secs(1)));
+        untold.nonce(at(301), None, true);
+        assert_eq!(untold.judge(at(302), 2).0, HealthState::Ok, "nobody knows whose nonces they are");
     }
 }

@@ -1,15 +1,15 @@
 //! The units of a device: those that wait and those that its chips hold.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use miner_core::backend::{BackendEvent, BackendPort, EventSink, Health};
+use miner_core::backend::{BackendEvent, BackendPort, Health};
 use miner_core::share::Candidate;
-use miner_core::types::{HashCount, WorkId};
+use miner_core::types::{HashCount, HashRate, WorkId};
 use miner_core::work::WorkUnit;
 
+use super::world::World;
 use crate::chip::ChipProtocol;
 
 /// How often a resting device looks whether what it holds has become stale.
@@ -21,6 +21,7 @@ const RECENT: usize = 32;
 /// Every unit that came and was not reported finished.
 pub(super) struct Work<'a> {
     port: &'a BackendPort,
+    world: &'a dyn World,
     depth: usize,
     waiting: VecDeque<WorkUnit>,
     held: BTreeMap<WorkId, WorkUnit>,
@@ -35,9 +36,10 @@ pub(super) struct Closed;
 
 impl<'a> Work<'a> {
     /// `depth`: units that the chips hold at once.
-    pub(super) fn new(port: &'a BackendPort, depth: u8) -> Self {
+    pub(super) fn new(port: &'a BackendPort, world: &'a dyn World, depth: u8) -> Self {
         Self {
             port,
+            world,
             depth: depth.into(),
             waiting: VecDeque::new(),
             held: BTreeMap::new(),
@@ -61,9 +63,9 @@ impl<'a> Work<'a> {
 
     /// Lets `time` pass.
     pub(super) fn rest(&mut self, time: Duration) -> Result<(), Closed> {
-        let until = Instant::now() + time;
+        let until = self.world.now() + time;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(self.world.now());
             if left.is_zero() {
                 return Ok(());
             }
@@ -80,7 +82,7 @@ impl<'a> Work<'a> {
     }
 
     fn wait(&mut self, time: Duration) -> Result<(), Closed> {
-        match self.port.next_unit_timeout(time) {
+        match self.world.wait(self.port, time) {
             Ok(unit) => self.waiting.push_back(unit),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(Closed),
@@ -108,6 +110,12 @@ impl<'a> Work<'a> {
         !self.held.is_empty()
     }
 
+    /// How long a device of this rate takes on average for a nonce of what its chips have to do, if they have anything.
+    pub(super) fn expected_wait(&self, rate: HashRate) -> Option<Duration> {
+        let hashes = self.held.values().map(|unit| unit.report_target.expected_hashes()).reduce(f64::max)?;
+        Some(Duration::try_from_secs_f64(hashes / rate.0.max(1.0)).unwrap_or(Duration::MAX))
+    }
+
     /// The unit that a claim is about, if the chips hold it or held it lately.
     pub(super) fn unit(&self, work: WorkId) -> Option<&WorkUnit> {
         self.held.get(&work).or_else(|| self.recent.iter().find(|unit| unit.id == work))
@@ -116,11 +124,6 @@ impl<'a> Work<'a> {
     /// Notes what the device can't be interrupted in.
     pub(super) fn busy(&self, what: &'static str) {
         self.port.busy().set(Some(what));
-    }
-
-    /// Where events go.
-    pub(super) fn events(&self) -> &Arc<dyn EventSink> {
-        self.port.events()
     }
 
     /// Passes a claim on.

@@ -9,8 +9,8 @@ use super::bitaxe_raw::bridge::Bridge;
 use super::bitaxe_raw::{Format, Request};
 use super::place::Place;
 use super::{
-    Board, BoardError, BoardSettings, BoundsError, Checkup, Danger, Keeper, Limits, NotSafe, Opened, Sleep,
-    Telemetry,
+    Board, BoardError, BoardSettings, BoundsError, Checkup, Danger, Keeper, Limits, NotSafe, Opened, Reopen,
+    Sleep, Telemetry,
 };
 use crate::chip::bm13xx::{Bm13xx, Bm13xxConfig, Chip, RESET_BAUD};
 use crate::chip::{ChipProtocol, TicketMask};
@@ -159,11 +159,14 @@ impl Board for Bitaxe {
     }
 }
 
-/// Opens the management port anew, wherever it is now.
-type Reopen = Box<dyn FnMut() -> Result<Arc<dyn Link>, LinkError> + Send>;
-
 impl Bitaxe {
-    fn assemble(&self, control: Arc<dyn Link>, data: Arc<dyn Link>, reopen: Reopen, sleep: Sleep) -> Opened {
+    pub(crate) fn assemble(
+        &self,
+        control: Arc<dyn Link>,
+        data: Arc<dyn Link>,
+        reopen: Reopen,
+        sleep: Sleep,
+    ) -> Opened {
         let chips = self.chips.clone();
         let mhz = chips.mhz as f32;
         let keeper = BitaxeKeeper {
@@ -243,7 +246,7 @@ impl BitaxeKeeper {
         data.discard_input()?;
         self.bridge.set_pin(RESET, true).map_err(|error| management(&error))?;
         (self.sleep)(RESET_SETTLES);
-        self.released = Some(Instant::now());
+        self.released = Some(data.now());
         self.bad = 0;
         Ok(())
     }
@@ -323,7 +326,10 @@ impl BitaxeKeeper {
                 return Ok(Some(danger));
             }
         }
-        let settling = self.released.is_some_and(|released| released.elapsed() < DIODE_SETTLES);
+        let settling =
+            self.data.as_ref().zip(self.released).is_some_and(|(data, released)| {
+                data.now().saturating_duration_since(released) < DIODE_SETTLES
+            });
         if settling {
             return Ok(None);
         }

@@ -144,6 +144,30 @@ impl Compac {
         }
     }
 
+    pub(crate) fn assemble_f(&self, link: Arc<dyn Link>, line: Box<dyn ResetLine>, sleep: Sleep) -> Opened {
+        let keeper = FKeeper { line, link: Arc::clone(&link), sleep, released: false };
+        self.assemble(link, Box::new(keeper))
+    }
+
+    pub(crate) fn assemble_a1(
+        &self,
+        link: Arc<dyn Link>,
+        telemetry: Arc<dyn Link>,
+        bridge: Box<dyn Control>,
+        sleep: Sleep,
+    ) -> Opened {
+        let keeper = A1Keeper {
+            line: Box::new(Cp2105Latch(bridge)),
+            link: Arc::clone(&link),
+            controller: Controller::new(telemetry, Arc::clone(&sleep)),
+            sleep,
+            millivolts: self.millivolts,
+            released: false,
+            bad: 0,
+        };
+        self.assemble(link, Box::new(keeper))
+    }
+
     fn assemble(&self, link: Arc<dyn Link>, keeper: Box<dyn Keeper>) -> Opened {
         let chips = self.chips.clone();
         let mhz = chips.mhz as f32;
@@ -178,25 +202,15 @@ impl Board for Compac {
             CompacKind::F | CompacKind::R909 => {
                 let [port] = self.place.ports()?;
                 let line = self.cbus1(&port)?;
-                let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
-                let keeper = FKeeper { line, link: Arc::clone(&link), sleep: real_sleep(), released: false };
-                Ok(self.assemble(link, Box::new(keeper)))
+                let link = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
+                Ok(self.assemble_f(link, line, real_sleep()))
             }
             CompacKind::A1 | CompacKind::A2 => {
                 let [port, telemetry] = self.place.ports()?;
-                let line = Cp2105Latch(self.bridge(&port)?);
-                let link: Arc<dyn Link> = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
+                let bridge = self.bridge(&port)?;
+                let link = Arc::new(SerialLink::open(&port, RESET_BAUD)?);
                 let telemetry = Arc::new(SerialLink::open(&telemetry, RESET_BAUD)?);
-                let keeper = A1Keeper {
-                    line: Box::new(line),
-                    link: Arc::clone(&link),
-                    controller: Controller::new(telemetry, real_sleep()),
-                    sleep: real_sleep(),
-                    millivolts: self.millivolts,
-                    released: false,
-                    bad: 0,
-                };
-                Ok(self.assemble(link, Box::new(keeper)))
+                Ok(self.assemble_a1(link, telemetry, bridge, real_sleep()))
             }
         }
     }

@@ -46,6 +46,9 @@ pub struct Opened {
     pub clock_mhz: Option<f32>,
 }
 
+/// Opens a port anew, wherever it is now.
+pub(crate) type Reopen = Box<dyn FnMut() -> Result<Arc<dyn Link>, LinkError> + Send>;
+
 /// The part of a board that keeps it safe: power, reset, fan, temperature.
 ///
 /// It lives on a thread of its own, apart from the one that carries work, and is made safe on every way out.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use miner_core::backend::{BackendInfo, BackendKind};
 
 use super::place::Place;
-use super::{Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Keeper, Limits, NotSafe, Opened};
+use super::{
+    Board, BoardError, BoardSettings, BoundsError, Checkup, DEPTH, Keeper, Limits, NotSafe, Opened, Reopen,
+};
 use crate::chip::bm1384::{self, Bm1384, Bm1384Config};
 use crate::chip::icarus::{Icarus, IcarusKind};
 use crate::chip::{ChipProtocol, TicketMask, Transmit};
@@ -152,21 +154,26 @@ impl Board for Stick {
     }
 
     fn open(&mut self) -> Result<Opened, BoardError> {
-        let link = open(&self.place)?;
-        let chips = self.chips.clone();
         let place = self.place.clone();
+        Ok(self.assemble(open(&self.place)?, Box::new(move || open(&place))))
+    }
+}
+
+impl Stick {
+    pub(crate) fn assemble(&self, link: Arc<dyn Link>, reopen: Reopen) -> Opened {
+        let chips = self.chips.clone();
         let keeper = StickKeeper {
             link: Some(Arc::clone(&link)),
-            reopen: Box::new(move || open(&place)),
+            reopen,
             stop: stop(chips.protocol()),
             started: false,
         };
-        Ok(Opened {
+        Opened {
             link,
             chips: Box::new(move || chips.protocol()),
             keeper: Box::new(keeper),
             clock_mhz: self.mhz,
-        })
+        }
     }
 }
 
@@ -192,7 +199,7 @@ fn stop(mut chips: Box<dyn ChipProtocol>) -> Vec<u8> {
 struct StickKeeper {
     /// `None` where it failed.
     link: Option<Arc<dyn Link>>,
-    reopen: Box<dyn FnMut() -> Result<Arc<dyn Link>, LinkError> + Send>,
+    reopen: Reopen,
     stop: Vec<u8>,
     /// Chips may have been given work.
     started: bool,

@@ -3,7 +3,7 @@
 //! Commands are two bytes; each is echoed by its first, or answered. The controller wants a pause between them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::BusError;
 use crate::board::Sleep;
@@ -93,9 +93,9 @@ impl Controller {
         self.link.discard_input()?;
         self.link.write(&command)?;
         let mut answer = Vec::with_capacity(N);
-        let until = Instant::now() + PATIENCE;
+        let until = self.link.now() + PATIENCE;
         while answer.len() < N {
-            if Instant::now() >= until {
+            if self.link.now() >= until {
                 return Err(BusError::Silent(PATIENCE.as_millis()));
             }
             let mut buffer = [0; 16];

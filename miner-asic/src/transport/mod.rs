@@ -6,6 +6,7 @@ mod serial;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 pub use serial::{SerialLink, WRITE_LIMIT};
 
@@ -34,6 +35,11 @@ pub trait Link: Send + Sync {
     /// # Errors
     /// The device is gone.
     fn discard_input(&self) -> Result<(), LinkError>;
+
+    /// The time by which answers are waited for; that of a test is virtual.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// A link to a device that is not there.

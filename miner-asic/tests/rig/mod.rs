@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use asic_emulator::{Emulator, KnownAnswers, Line, State, preset};
+use asic_emulator::{Device, Emulator, KnownAnswers, Line, State, preset};
 use miner_asic::backend::{AsicBackend, AsicConfig};
 use miner_asic::board::compac::{Compac, CompacKind};
 use miner_asic::board::place::Place;
@@ -91,9 +91,17 @@ impl Control for Lines {
 
 impl Rig {
     pub(crate) fn start(name: &str, driver: &str, settings: BoardSettings) -> Self {
+        let fast = ["gamma", "r909", "compac-a2"].contains(&name);
+        Self::on(device(name), if fast { RECORDED } else { BLOCK_1 }, driver, settings)
+    }
+
+    /// On a device that is not a preset's; it finds block 1 if anything.
+    pub(crate) fn start_on(device: Box<dyn Device>, driver: &str) -> Self {
+        Self::on(device, BLOCK_1, driver, BoardSettings::default())
+    }
+
+    fn on(device: Box<dyn Device>, header: &str, driver: &str, settings: BoardSettings) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let answers = Arc::new(KnownAnswers::published());
-        let device = preset(name, answers).expect("a preset");
         let emulator = Arc::new(Emulator::start(device).expect("pseudo-terminals"));
         let usb = Arc::new(FakeUsb(Mutex::new(UsbDevice {
             serial: Some("E1".to_owned()),
@@ -114,8 +122,6 @@ impl Rig {
         let mut scheduler = Scheduler::new(SchedulerConfig::default(), now, [SOURCE]);
         scheduler.handle(now, Input::BackendUp(BACKEND, info));
         scheduler.handle(now, Input::Source(SOURCE, SourceEvent::Up));
-        let fast = ["gamma", "r909", "compac-a2"].contains(&name);
-        let header = if fast { RECORDED } else { BLOCK_1 };
         let header: [u8; 80] = hex::decode(header).unwrap().try_into().unwrap();
         let nonce = u32::from_le_bytes(header[76..].try_into().unwrap());
         scheduler.handle(now, Input::Source(SOURCE, SourceEvent::Job(job(now, &header))));
@@ -237,6 +243,11 @@ impl Rig {
             }
         }
     }
+}
+
+/// The device of a preset.
+pub(crate) fn device(name: &str) -> Box<dyn Device> {
+    preset(name, Arc::new(KnownAnswers::published())).expect("a preset")
 }
 
 fn board(driver: &str, place: Place, settings: BoardSettings, emulator: &Arc<Emulator>) -> Box<dyn Board> {

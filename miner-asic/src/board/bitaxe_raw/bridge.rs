@@ -1,7 +1,7 @@
 //! One request at a time over a link, each answered within a second.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Answer, Format, NO_ID, Request};
 use crate::peripheral::{BusError, I2c};
@@ -36,9 +36,9 @@ impl Bridge {
         self.next_id = (id + 1) % NO_ID;
         self.link.write(&request.encode(id))?;
         let mut answer = Answer::new(self.format, request, id);
-        let until = Instant::now() + self.patience;
+        let until = self.link.now() + self.patience;
         let mut buffer = [0; 256];
-        while Instant::now() < until {
+        while self.link.now() < until {
             let count = self.link.read(&mut buffer)?;
             if let Some(result) = answer.push(buffer.get(..count).unwrap_or_default()) {
                 return result;
