@@ -44,8 +44,10 @@ pub(super) struct Device {
     idle: Duration,
     /// For counted devices of hashes, for the others of the budgets that they went through.
     pub(super) meter: Meter,
-    /// The rate that it stands for in the sum of all devices.
+    /// Its best known rate.
     pub(super) rate: HashRate,
+    /// What of it is in the sum of all devices.
+    pub(super) counted_in: HashRate,
     pub(super) learned: bool,
     pub(super) shares: ShareCounts,
     pub(super) discards: DiscardCounts,
@@ -68,6 +70,7 @@ impl Device {
             idle: Duration::ZERO,
             meter: Meter::new(now),
             rate: HashRate::default(),
+            counted_in: HashRate::default(),
             learned: false,
             shares: ShareCounts::default(),
             discards: DiscardCounts::default(),
@@ -125,6 +128,15 @@ impl Device {
             && self.health.state != HealthState::Quarantined
             && self.current < queue(&self.info)
             && self.held < credit(&self.info)
+    }
+
+    /// What it adds to the rate of all devices: one that does not work makes no hits for which others would have to hold
+    /// theirs back.
+    pub(super) fn contribution(&self) -> HashRate {
+        match self.health.state {
+            HealthState::Ok | HealthState::Degraded if self.present => self.rate,
+            _ => HashRate::default(),
+        }
     }
 
     /// How fast it goes through its units, and whether that is measured.

@@ -70,13 +70,12 @@ impl Scheduler {
         true
     }
 
-    /// Brings a backend's part in the sum of all rates up to date; returns its pace and whether that is measured.
+    /// Brings a backend's rate and its part in the sum of all up to date; returns its pace and whether that is measured.
     pub(super) fn weigh(&mut self, id: BackendId) -> (HashRate, bool) {
         let Some(device) = self.devices.get_mut(&id) else { return (HashRate::default(), false) };
         let (pace, measured) = device.pace(self.now);
-        let rate = device.best_rate(self.now, pace);
-        self.crowd.rate = (self.crowd.rate + rate.0 - device.rate.0).max(0.0);
-        device.rate = rate;
+        device.rate = device.best_rate(self.now, pace);
+        self.crowd.count_in(device);
         if measured && !std::mem::replace(&mut device.learned, true) {
             self.emit(MinerEvent::RateLearned { backend: id, rate: pace });
         }

@@ -368,6 +368,7 @@ impl Scheduler {
         let said = |health: &Health| (health.state, health.reason.clone(), health.throttle.clone());
         let changed = said(&device.health) != said(&health);
         device.health = health.clone();
+        self.crowd.count_in(device);
         if changed {
             self.emit(MinerEvent::BackendHealth { backend: id, health });
         }
@@ -394,8 +395,8 @@ impl Scheduler {
             self.busy -= 1;
         }
         self.crowd.devices -= 1;
-        self.crowd.rate = (self.crowd.rate - device.rate.0).max(0.0);
         device.leave(self.now);
+        self.crowd.count_in(device);
         self.stop_if_idle();
     }
 

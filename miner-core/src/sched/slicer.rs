@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::devices::Device;
 use crate::types::{HashCount, HashRate, Target};
 
 /// The scheduler's settings. The defaults are right for every mix of devices that was tried.
@@ -44,6 +45,15 @@ impl Default for SchedulerConfig {
 pub(super) struct Crowd {
     pub(super) rate: f64,
     pub(super) devices: usize,
+}
+
+impl Crowd {
+    /// Brings a device's part in the sum up to date.
+    pub(super) fn count_in(&mut self, device: &mut Device) {
+        let part = device.contribution();
+        self.rate = (self.rate + part.0 - device.counted_in.0).max(0.0);
+        device.counted_in = part;
+    }
 }
 
 impl SchedulerConfig {

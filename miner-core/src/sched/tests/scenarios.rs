@@ -438,6 +438,30 @@ fn a_quarantined_device_gets_no_work_until_it_is_well() {
 }
 
 #[test]
+fn nobody_holds_back_hits_for_a_device_that_does_not_work() {
+    let mut desk = Desk::mining();
+    desk.input(Input::BackendUp(ASIC, Arc::new(info(EASY, 1e12))));
+    let mut held = Vec::new();
+    let mut next = |desk: &mut Desk, health| {
+        desk.backend(ASIC, BackendEvent::Health(Health { state: health, ..Health::default() }));
+        held.extend(desk.units());
+        for (_, unit) in held.drain(..) {
+            desk.finish(&unit, 0);
+        }
+        let (_, unit) = desk.units().into_iter().find(|(id, _)| *id == CPU).expect("the CPU works");
+        let all = unit.report_target == unit.job.share_target;
+        held.push((CPU, unit));
+        all
+    };
+    assert!(!next(&mut desk, HealthState::Ok), "a flood is to be expected");
+    assert!(next(&mut desk, HealthState::Sick));
+    assert!(!next(&mut desk, HealthState::Degraded));
+    assert!(next(&mut desk, HealthState::Quarantined));
+    desk.backend(ASIC, BackendEvent::Gone(Ok(())));
+    assert!(next(&mut desk, HealthState::Ok), "it has gone");
+}
+
+#[test]
 fn exhaustion_is_told_once_a_job_and_each_second_opens_more() {
     let mut desk = Desk::new();
     let plane = info(Granularity::Plane { roll_mask: 0 }, 1e12);
