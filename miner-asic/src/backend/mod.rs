@@ -283,6 +283,7 @@ impl Driver<'_> {
             Failure::Chips(stopped) => (stopped.to_string(), stopped.danger().cloned()),
         };
         if failure.is_absence() {
+            self.strikes.unplugged();
             self.tell(HealthState::Sick, format!("{reason}: waiting for it"));
             return Ok(Then::Reopen(REPLUG));
         }
@@ -290,9 +291,12 @@ impl Driver<'_> {
             self.tell(HealthState::Quarantined, reason.clone());
             return Err(BackendError::DeviceLost(reason));
         }
+        // A port that was just made belongs to root for a moment, or to a program that looks what it is.
+        let refused = matches!(failure, Failure::Board(BoardError::Link(_)));
+        let pause = if refused { REPLUG } else { Duration::ZERO };
         let (state, reason, then) = match self.strikes.note(worked, danger.is_some()) {
-            Remedy::Reinitialise => (HealthState::Sick, reason, Then::Reinitialise),
-            Remedy::Reset => (HealthState::Sick, reason, Then::Reopen(Duration::ZERO)),
+            Remedy::Reinitialise if !refused => (HealthState::Sick, reason, Then::Reinitialise),
+            Remedy::Reinitialise | Remedy::Reset => (HealthState::Sick, reason, Then::Reopen(pause)),
             Remedy::Quarantine(pause) => {
                 let reason = format!("{reason}: switched off for {} s", pause.as_secs());
                 (HealthState::Quarantined, reason, Then::Reopen(pause))

@@ -26,18 +26,32 @@ pub(super) enum Remedy {
 
 /// Failures that came soon after each other.
 #[derive(Debug, Default)]
-pub(super) struct Strikes(u32);
+pub(super) struct Strikes {
+    count: u32,
+    /// One of them switched the board off.
+    grave: bool,
+}
 
 impl Strikes {
     /// Notes a failure after the device had `worked` so long; a `grave` one is one that switched the board off.
     pub(super) fn note(&mut self, worked: Duration, grave: bool) -> Remedy {
-        let before = if worked >= STEADY { 0 } else { self.0 };
-        self.0 = if grave { (before + 1).max(QUARANTINE) } else { before + 1 };
-        match self.0 {
+        if worked >= STEADY {
+            *self = Self::default();
+        }
+        self.grave |= grave;
+        self.count = if grave { (self.count + 1).max(QUARANTINE) } else { self.count + 1 };
+        match self.count {
             0 | 1 => Remedy::Reinitialise,
             2 => Remedy::Reset,
             count @ QUARANTINE..MAX => Remedy::Quarantine(FIRST_PAUSE * (1 << (count - QUARANTINE))),
             _ => Remedy::GiveUp,
+        }
+    }
+
+    /// Notes that it was unplugged: that may have put it right, but it cools no board with a supply of its own.
+    pub(super) fn unplugged(&mut self) {
+        if !self.grave {
+            self.count = 0;
         }
     }
 }
@@ -72,6 +86,22 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(strikes.note(STEADY, false), Remedy::Reinitialise);
         }
+    }
+
+    #[test]
+    fn a_device_that_was_unplugged_starts_afresh_unless_it_was_in_danger() {
+        let mut strikes = Strikes::default();
+        for _ in 0..20 {
+            assert_eq!(strikes.note(Duration::ZERO, false), Remedy::Reinitialise);
+            assert_eq!(strikes.note(Duration::ZERO, false), Remedy::Reset);
+            strikes.unplugged();
+        }
+        assert_eq!(strikes.note(Duration::ZERO, true), Remedy::Quarantine(FIRST_PAUSE));
+        strikes.unplugged();
+        assert_eq!(strikes.note(Duration::ZERO, false), Remedy::Quarantine(2 * FIRST_PAUSE));
+        assert_eq!(strikes.note(STEADY, false), Remedy::Reinitialise);
+        strikes.unplugged();
+        assert_eq!(strikes.note(Duration::ZERO, false), Remedy::Reinitialise);
     }
 
     #[test]
