@@ -32,6 +32,7 @@ pub struct Backends {
 }
 
 struct Device {
+    key: Arc<str>,
     /// `None` once it has gone.
     feed: Option<BackendFeed>,
     events: mpsc::Receiver<BackendEvent>,
@@ -49,7 +50,8 @@ impl EventSink for Sink {
 }
 
 impl Backends {
-    /// Starts a backend on a thread of its own.
+    /// Starts a backend on a thread of its own. One whose device was here and has gone gets that one's number again, so that
+    /// one account goes on.
     pub fn start(
         &mut self,
         backend: Box<dyn HashBackend>,
@@ -64,10 +66,15 @@ impl Backends {
                 .unwrap_or_else(|panic| Err(BackendError::Panicked(panic_text(&*panic))));
             sink.send(BackendEvent::Gone(ended));
         })?;
-        let id = BackendId(u16::try_from(self.devices.len()).expect("fewer devices than 65,536"));
-        let busy = feed.busy().clone();
-        self.devices.push(Device { feed: Some(feed), events, busy, thread });
-        Ok((id, info))
+        let (key, busy) = (Arc::clone(&info.key), feed.busy().clone());
+        let device = Device { key, feed: Some(feed), events, busy, thread };
+        let gone = |other: &Device| other.feed.is_none() && other.key == device.key;
+        let place = self.devices.iter().position(gone).unwrap_or(self.devices.len());
+        match self.devices.get_mut(place) {
+            Some(gone) => *gone = device,
+            None => self.devices.push(device),
+        }
+        Ok((BackendId(u16::try_from(place).expect("fewer devices than 65,536")), info))
     }
 
     /// Hands a unit to a backend. Never waits.
@@ -141,4 +148,51 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use miner_core::backend::BackendKind;
+    use miner_core::types::HashRate;
+    use miner_core::work::Granularity;
+
+    use super::*;
+
+    /// A device that goes as soon as it has come.
+    struct Visitor(&'static str);
+
+    impl HashBackend for Visitor {
+        fn info(&self) -> BackendInfo {
+            BackendInfo {
+                key: self.0.into(),
+                name: "visitor".into(),
+                kind: BackendKind::Asic,
+                granularity: Granularity::Nonces { step: 1, versions: 1 },
+                depth: 1,
+                expected: HashRate(1.0),
+                counts_hashes: true,
+                report_floor: None,
+            }
+        }
+
+        fn run(self: Box<Self>, _: miner_core::backend::BackendPort) -> Result<(), BackendError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_comes_again_has_its_number_again() {
+        let mut backends = Backends::default();
+        let start = |backends: &mut Backends, key| {
+            backends.start(Box::new(Visitor(key)), GenerationGate::default()).expect("a thread").0
+        };
+        for _ in 0..1_000 {
+            assert_eq!(start(&mut backends, "asic:a:1"), BackendId(0));
+            let (id, event) = backends.recv().await;
+            assert!(id == BackendId(0) && matches!(event, BackendEvent::Gone(Ok(()))));
+        }
+        assert_eq!(start(&mut backends, "asic:a:2"), BackendId(1));
+        assert_eq!(start(&mut backends, "asic:a:2"), BackendId(2), "its number is not free");
+        assert_eq!(backends.devices.len(), 3);
+    }
 }

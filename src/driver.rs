@@ -36,6 +36,8 @@ pub struct Driver {
     backends: Backends,
     /// Devices that are still being made ready; `None` once no more will come.
     arrivals: Option<Arrivals>,
+    /// Devices that are plugged in later. Nobody waits for these.
+    newcomers: Option<Arrivals>,
     pools: Pools,
     bus: Bus,
     limits: RunLimits,
@@ -84,6 +86,7 @@ impl Driver {
             gate: GenerationGate::default(),
             backends: Backends::default(),
             arrivals: Some(arrivals),
+            newcomers: None,
             pools,
             bus,
             limits,
@@ -95,6 +98,11 @@ impl Driver {
                 until: limits.time.and_then(|limit| now.checked_add(limit)),
             },
         }
+    }
+
+    /// Has devices join that are plugged in while the others mine.
+    pub fn joined_by(self, newcomers: Option<Arrivals>) -> Self {
+        Self { newcomers, ..self }
     }
 
     /// Mines until a limit is reached, no device is left, or `stop` names a reason; then drains.
@@ -115,6 +123,7 @@ impl Driver {
                 Some(reason) = stop.recv() => self.on_stop(reason),
                 (source, event) = self.pools.recv() => self.on_source(source, event),
                 backend = next(&mut self.arrivals) => self.on_arrival(backend),
+                backend = next(&mut self.newcomers) => self.on_newcomer(backend),
                 () = tokio::time::sleep_until(deadline) => self.on_timeout(),
                 (backend, event) = self.backends.recv() => self.input(Input::Backend(backend, event)),
             }
@@ -136,10 +145,23 @@ impl Driver {
 
     /// `None`: no more will come.
     fn on_arrival(&mut self, backend: Option<Box<dyn HashBackend>>) {
-        let Some(backend) = backend else {
-            self.arrivals = None;
-            return;
-        };
+        match backend {
+            Some(backend) => self.start(backend),
+            None => self.arrivals = None,
+        }
+    }
+
+    /// `None`: no more will come.
+    fn on_newcomer(&mut self, backend: Option<Box<dyn HashBackend>>) {
+        match (backend, self.state) {
+            (Some(backend), State::Mining { .. }) => self.start(backend),
+            // It is too late to power it up.
+            (Some(_), State::Draining { .. } | State::Ended(_)) => {}
+            (None, _) => self.newcomers = None,
+        }
+    }
+
+    fn start(&mut self, backend: Box<dyn HashBackend>) {
         match self.backends.start(backend, self.gate.clone()) {
             Ok((id, info)) => self.input(Input::BackendUp(id, info)),
             Err(error) => tracing::error!(%error, "the system refuses a thread for a device"),

@@ -8,7 +8,7 @@ use miner_core::backend::HashBackend;
 use miner_core::sched::SchedulerConfig;
 use tokio::sync::mpsc;
 
-use crate::asic::{self, AsicBackends, AsicProblem, GuardList, Haste};
+use crate::asic::{self, AsicBackends, AsicProblem, GuardList, Haste, Plug, Watching};
 use crate::bus::Bus;
 use crate::cpu::{CpuSetup, SetupError as CpuSetupError};
 use crate::driver::{Arrivals, Driver, End};
@@ -77,7 +77,7 @@ pub fn run(settings: MineSettings) -> Result<Exit, MineError> {
 }
 
 async fn mine(settings: MineSettings, guards: &GuardList) -> Result<End, MineError> {
-    let mut devices = devices(&settings, guards)?;
+    let (mut devices, plug) = devices(&settings, guards)?;
     let replay = devices.replay.take();
     let mut config = SchedulerConfig::default();
     if replay.is_some() {
@@ -102,8 +102,11 @@ async fn mine(settings: MineSettings, guards: &GuardList) -> Result<End, MineErr
     let pools = Pools::start(pools, &bus)?;
     let (arrivals, preparing) = prepare(devices)
         .map_err(|source| MineError::Os { context: "cannot start a thread for the devices", source })?;
+    let (newcomers, _watching) = watch(plug)
+        .map_err(|source| MineError::Os { context: "cannot start a thread that looks for devices", source })?
+        .unzip();
     let driver = Driver::with_config(config, arrivals, pools, bus, settings.limits, settings.report.interval);
-    let end = driver.run(stop).await;
+    let end = driver.joined_by(newcomers).run(stop).await;
     let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
     for reporter in reporters {
         reporter.finish(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
@@ -126,10 +129,10 @@ struct Devices {
 
 /// Finds them. What was asked for and can't be had is only said, as long as there is another; a mistake in naming it
 /// ends the start.
-fn devices(settings: &MineSettings, guards: &GuardList) -> Result<Devices, MineError> {
+fn devices(settings: &MineSettings, guards: &GuardList) -> Result<(Devices, Option<Plug>), MineError> {
     let emulation = asic::emulate::start(&settings.asic.emulate, guards)?;
     let (mut asics, replay) = emulation.map_or_else(Default::default, |it| (it.list, Some(it.pool)));
-    let AsicBackends { list, problems: asic_problems } = asic::backends(&settings.asic, guards);
+    let AsicBackends { list, problems: asic_problems, plug } = asic::backends(&settings.asic, guards);
     if let Some(mistake) = asic_problems.iter().find(|problem| problem.explain().exit == Exit::Usage) {
         return Err(mistake.clone().into());
     }
@@ -148,7 +151,16 @@ fn devices(settings: &MineSettings, guards: &GuardList) -> Result<Devices, MineE
     for Explanation { what, advice, .. } in explained {
         tracing::warn!("{what}: {}", advice.unwrap_or_default());
     }
-    Ok(Devices { asics, gpus, cpu, replay })
+    Ok((Devices { asics, gpus, cpu, replay }, plug))
+}
+
+/// Starts to look for devices that are plugged in from now on, if any are to be taken.
+fn watch(plug: Option<Plug>) -> std::io::Result<Option<(Arrivals, Watching)>> {
+    let start = |plug: Plug| {
+        let (sender, newcomers) = mpsc::channel(1);
+        Ok((newcomers, plug.watch(sender)?))
+    };
+    plug.map(start).transpose()
 }
 
 /// Makes them ready beside everything else: kernels may have to be measured while pools are connected to.

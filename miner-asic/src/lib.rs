@@ -10,6 +10,7 @@ pub mod crc;
 pub mod discover;
 pub mod drivers;
 pub mod guard;
+pub mod hotplug;
 pub mod peripheral;
 pub mod slots;
 pub mod transport;

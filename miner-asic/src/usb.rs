@@ -1,7 +1,8 @@
 //! What a serial port does not tell and can't do: which USB devices there are, and vendor requests to them.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nusb::MaybeFuture;
 
@@ -104,8 +105,6 @@ impl Control for Box<dyn Control> {
 }
 
 /// The USB of this machine.
-///
-/// Devices are looked for by listing them: notices of changes need a udev daemon, which containers lack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usb;
 
@@ -113,6 +112,35 @@ impl Enumerate for Usb {
     fn devices(&self) -> Result<Vec<UsbDevice>, UsbError> {
         let list = nusb::list_devices().wait().map_err(|error| UsbError::List(error.to_string()))?;
         Ok(list.map(|info| describe(&info)).collect())
+    }
+}
+
+/// The devices as they were a moment ago: many who look for theirs again and again cost no more than one.
+#[derive(Debug)]
+pub struct Cached<E> {
+    bus: E,
+    /// A list of this age is old.
+    age: Duration,
+    last: Mutex<Option<(Instant, Vec<UsbDevice>)>>,
+}
+
+impl<E> Cached<E> {
+    /// Lists of `bus` that are younger than `age`.
+    pub fn new(bus: E, age: Duration) -> Self {
+        Self { bus, age, last: Mutex::default() }
+    }
+}
+
+impl<E: Enumerate> Enumerate for Cached<E> {
+    fn devices(&self) -> Result<Vec<UsbDevice>, UsbError> {
+        // Held while the list is made: whoever waits meanwhile gets the same.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, list)) = last.as_ref().filter(|(at, _)| at.elapsed() < self.age) {
+            return Ok(list.clone());
+        }
+        let list = self.bus.devices()?;
+        *last = Some((Instant::now(), list.clone()));
+        Ok(list)
     }
 }
 
@@ -228,6 +256,12 @@ pub(crate) mod mock {
         }
     }
 
+    impl Enumerate for &MockUsb {
+        fn devices(&self) -> Result<Vec<UsbDevice>, UsbError> {
+            (**self).devices()
+        }
+    }
+
     impl Enumerate for MockUsb {
         fn devices(&self) -> Result<Vec<UsbDevice>, UsbError> {
             Ok(self.0.lock().unwrap().clone())
@@ -248,6 +282,7 @@ pub(crate) mod mock {
 
 #[cfg(test)]
 mod tests {
+    use super::mock::MockUsb;
     use super::*;
 
     #[test]
@@ -274,6 +309,19 @@ mod tests {
         }
         assert_eq!(made_below(device, is_gpio_chip), [PathBuf::from("/dev/gpiochip3")]);
         assert_eq!(made_below(device, is_port), [PathBuf::from("/dev/ttyUSB0")]);
+    }
+
+    #[test]
+    fn a_list_serves_all_until_it_is_old() {
+        let mock = MockUsb::new([UsbDevice::default()]);
+        let old = Cached::new(&mock, Duration::from_secs(3600));
+        assert_eq!(old.devices().unwrap().len(), 1);
+        mock.set([]);
+        assert_eq!(old.devices().unwrap().len(), 1);
+        let fresh = Cached::new(&mock, Duration::ZERO);
+        assert_eq!(fresh.devices().unwrap().len(), 0);
+        mock.set([UsbDevice::default()]);
+        assert_eq!(fresh.devices().unwrap().len(), 1);
     }
 
     #[test]

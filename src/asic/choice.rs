@@ -1,35 +1,57 @@
 //! Choosing among the USB ASICs of this machine.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use miner_asic::backend::{AsicBackend, AsicConfig};
+use miner_asic::backend::AsicConfig;
 use miner_asic::board::place::Place;
 use miner_asic::board::{Board, BoardSettings};
 use miner_asic::discover::{Match, Obstacle, Sighting, look, obstacle_at};
 use miner_asic::drivers::Driver;
 use miner_asic::guard::GuardList;
-use miner_asic::usb::{Enumerate, Usb};
-use miner_core::backend::HashBackend;
+use miner_asic::usb::{Cached, Enumerate, Usb, UsbDevice};
 
+use super::plug::Plug;
 use super::{AsicBackends, AsicProblem, FoundAsic};
 use crate::report::format::printable;
 use crate::settings::{AsicPick, AsicSettings};
 
+/// How old what is known of USB may be: devices that are gone look for themselves all the time.
+const FRESH: Duration = Duration::from_millis(400);
+
 /// Sets up the ASICs that the settings choose. None is opened yet.
 pub fn backends(settings: &AsicSettings, guards: &GuardList) -> AsicBackends {
-    let (boards, problems) = choose(settings, &(Arc::new(Usb) as Arc<dyn Enumerate>));
-    let backend = |board| Box::new(AsicBackend::new(board, config(), guards.clone())) as Box<dyn HashBackend>;
-    AsicBackends { list: boards.into_iter().map(backend).collect(), problems }
+    backends_on(Arc::new(Cached::new(Usb, FRESH)), settings, guards)
 }
 
+/// The same on this USB.
+pub fn backends_on(usb: Arc<dyn Enumerate>, settings: &AsicSettings, guards: &GuardList) -> AsicBackends {
+    if !settings.all && settings.picks.is_empty() {
+        return AsicBackends::default();
+    }
+    let mut choice = Choice::default();
+    let needs_usb = settings.all || settings.picks.iter().any(|pick| !is_port(&pick.place));
+    let seen = match needs_usb.then(|| look(&*usb)).transpose() {
+        Ok(seen) => seen.unwrap_or_default(),
+        Err(error) => {
+            choice.problems.push(AsicProblem::Usb(printable(&error.to_string())));
+            Vec::new()
+        }
+    };
+    choice.choose(settings, &seen, &usb);
+    Plug::begin(choice, settings.all, usb, seen, guards)
+}
+
+/// How a device is looked after.
 #[cfg(not(debug_assertions))]
-fn config() -> AsicConfig {
+pub(super) fn config() -> AsicConfig {
     AsicConfig::default()
 }
 
-/// What tests have go wrong goes wrong.
+/// How a device is looked after; what tests have go wrong goes wrong.
 #[cfg(debug_assertions)]
-fn config() -> AsicConfig {
+pub(super) fn config() -> AsicConfig {
     use miner_asic::backend::Fault;
 
     use crate::hooks::{Place, What, due};
@@ -63,7 +85,7 @@ fn found(sighting: &Sighting) -> FoundAsic {
     };
     FoundAsic {
         key: driver.map(|driver| printable(&format!("asic:{}:{}", driver.name(), device.name()))),
-        name: printable(format!("{} {}", device.manufacturer, device.product).trim()),
+        name: name(device),
         usb_id: format!("{:04x}:{:04x}", device.vendor, device.product_id),
         usable: driver.is_some() && obstacle.is_none(),
         note: obstacle.as_ref().map(ToString::to_string).or_else(how),
@@ -71,78 +93,126 @@ fn found(sighting: &Sighting) -> FoundAsic {
     }
 }
 
-/// The boards, each once, and what is wrong with the choice.
-fn choose(settings: &AsicSettings, usb: &Arc<dyn Enumerate>) -> (Vec<Box<dyn Board>>, Vec<AsicProblem>) {
-    let mut choice = Choice { boards: Vec::new(), problems: Vec::new(), keys: Vec::new() };
-    let needs_usb = settings.all || settings.picks.iter().any(|pick| !is_port(&pick.place));
-    let seen = match needs_usb.then(|| look(&**usb)).transpose() {
-        Ok(seen) => seen.unwrap_or_default(),
-        Err(error) => {
-            choice.problems.push(AsicProblem::Usb(printable(&error.to_string())));
-            Vec::new()
-        }
-    };
-    for pick in &settings.picks {
-        choice.pick(pick, &seen, usb);
-    }
-    if settings.all {
-        choice.all(&seen, usb);
-    }
-    (choice.boards, choice.problems)
+/// A device that is named.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) driver: Driver,
+    pub(super) settings: BoardSettings,
+    /// `false`: it is left out, even where all are taken.
+    pub(super) enabled: bool,
+    /// Whether its ports were missing, or not ours to use, when they were last looked at.
+    pub(super) missing: bool,
+    /// Its ports, with commas between, or its serial number.
+    place: String,
 }
 
-struct Choice {
-    boards: Vec<Box<dyn Board>>,
-    problems: Vec<AsicProblem>,
+impl Named {
+    /// Its ports, where it is named by these and they are as many as its driver wants.
+    pub(super) fn ports(&self) -> Option<Vec<PathBuf>> {
+        is_port(&self.place).then(|| self.driver.parse_ports(&self.place)).flatten()
+    }
+
+    /// Where it is, what it is called when that is complained of, and what stands in its way.
+    fn find(
+        &self,
+        seen: &[Sighting],
+        usb: &Arc<dyn Enumerate>,
+    ) -> Result<(Place, String, Option<Obstacle>), AsicProblem> {
+        let driver = self.driver;
+        if let Some(Sighting { device, obstacle, .. }) = seen.iter().find(|seen| self.is_called(&seen.device))
+        {
+            return Ok((Place::Usb(Arc::clone(usb), device.clone()), self.place.clone(), obstacle.clone()));
+        }
+        if let Some(ports) = self.ports() {
+            let obstacle = obstacle_at(&ports);
+            return Ok((Place::Named(ports), driver.name().to_owned(), obstacle));
+        }
+        if is_port(&self.place) {
+            let (driver, wanted, given) = (driver.name(), driver.ports(), printable(&self.place));
+            return Err(AsicProblem::Ports { driver, wanted, given });
+        }
+        let missing = Obstacle::Missing(self.place.clone());
+        Ok((Place::Named(vec![PathBuf::from(&self.place)]), driver.name().to_owned(), Some(missing)))
+    }
+
+    /// Whether a device is this one by its own name.
+    pub(super) fn is_called(&self, device: &UsbDevice) -> bool {
+        self.place == device.name()
+    }
+
+    /// Whether a device is this one, by its own name or by one of its ports.
+    pub(super) fn is(&self, device: &UsbDevice) -> bool {
+        let real = |port: &Path| port.canonicalize().unwrap_or_else(|_| port.to_owned());
+        let has =
+            |port: &PathBuf| device.ports.iter().any(|other| other == port || real(other) == real(port));
+        self.is_called(device) || self.ports().is_some_and(|ports| ports.iter().any(has))
+    }
+}
+
+/// What was chosen.
+#[derive(Default)]
+pub(super) struct Choice {
+    /// Each once.
+    pub(super) boards: Vec<Box<dyn Board>>,
+    /// What is wrong with the choice.
+    pub(super) problems: Vec<AsicProblem>,
+    /// Keys of the boards, and of devices that are named and may still come.
     keys: Vec<String>,
+    /// All devices that are named.
+    pub(super) named: Vec<Named>,
 }
 
 impl Choice {
+    /// Chooses among what is seen.
+    fn choose(&mut self, settings: &AsicSettings, seen: &[Sighting], usb: &Arc<dyn Enumerate>) {
+        for pick in &settings.picks {
+            self.pick(pick, seen, usb);
+        }
+        if settings.all {
+            self.all(seen, usb);
+        }
+    }
+
     fn pick(&mut self, pick: &AsicPick, seen: &[Sighting], usb: &Arc<dyn Enumerate>) {
         let Some(driver) = Driver::by_name(&pick.driver) else {
             let known = Driver::ALL.map(Driver::name).to_vec();
             return self.problems.push(AsicProblem::NoDriver { name: printable(&pick.driver), known });
         };
-        if !pick.enabled {
-            // As `found` names it: known already, so that it is not taken with all the others.
-            return self.keys.push(format!("asic:{}:{}", driver.name(), pick.place));
-        }
         let settings = BoardSettings { mhz: pick.mhz, millivolts: pick.millivolts };
-        let named = |device: &Sighting| device.device.name() == pick.place;
-        let place = match seen.iter().find(|sighting| named(sighting)) {
-            Some(sighting) => {
-                if let Some(obstacle) = &sighting.obstacle {
-                    return self.problems.push(unusable(pick.place.clone(), obstacle));
-                }
-                Place::Usb(Arc::clone(usb), sighting.device.clone())
-            }
-            None => match driver.parse_ports(&pick.place) {
-                Some(ports) => {
-                    if let Some(obstacle) = obstacle_at(&ports) {
-                        return self.problems.push(unusable(driver.name().to_owned(), &obstacle));
+        let (place, enabled) = (pick.place.clone(), pick.enabled);
+        let mut named = Named { driver, settings, enabled, missing: false, place };
+        if enabled {
+            match named.find(seen, usb) {
+                Ok((place, name, obstacle)) => {
+                    named.missing = obstacle.is_some();
+                    let board = self.board(driver, place, settings, true);
+                    match obstacle {
+                        None => self.boards.extend(board),
+                        // What is wrong with its settings is said now.
+                        Some(obstacle) if board.is_some() => self.problems.push(unusable(name, &obstacle)),
+                        Some(_) => {}
                     }
-                    Place::Named(ports)
                 }
-                None => {
-                    let (driver, wanted, given) = (driver.name(), driver.ports(), printable(&pick.place));
-                    return self.problems.push(AsicProblem::Ports { driver, wanted, given });
-                }
-            },
-        };
-        self.add(driver, place, settings, true);
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        self.named.push(named);
     }
 
     fn all(&mut self, seen: &[Sighting], usb: &Arc<dyn Enumerate>) {
         let mut any = false;
         for Sighting { device, is, obstacle } in seen {
             any |= !matches!(is, Match::Maybe(_));
-            let name = || printable(format!("{} {}", device.manufacturer, device.product).trim());
+            if self.named.iter().any(|named| named.is(device)) {
+                continue;
+            }
             match (is, obstacle) {
                 (Match::Maybe(_), _) => {}
-                (_, Some(obstacle)) => self.problems.push(unusable(name(), obstacle)),
+                (_, Some(obstacle)) => self.problems.push(unusable(name(device), obstacle)),
                 (Match::Sure(driver), None) => {
                     let place = Place::Usb(Arc::clone(usb), device.clone());
-                    self.add(*driver, place, BoardSettings::default(), false);
+                    let board = self.board(*driver, place, BoardSettings::default(), false);
+                    self.boards.extend(board);
                 }
                 (Match::NotDriven(_), None) => {}
             }
@@ -153,35 +223,51 @@ impl Choice {
     }
 
     /// `by_name`: somebody named it, so that a second time is a mistake.
-    fn add(&mut self, driver: Driver, place: Place, settings: BoardSettings, by_name: bool) {
+    fn board(
+        &mut self,
+        driver: Driver,
+        place: Place,
+        settings: BoardSettings,
+        by_name: bool,
+    ) -> Option<Box<dyn Board>> {
         let key = driver.key(&place);
         if self.keys.contains(&key) {
             if by_name {
                 self.problems.push(AsicProblem::Twice(printable(&key)));
             }
-            return;
+            return None;
         }
         match driver.board(place, settings) {
             Ok(board) => {
                 self.keys.push(key);
-                self.boards.push(board);
+                Some(board)
             }
-            Err(error) => self.problems.push(AsicProblem::Settings(error.to_string())),
+            Err(error) => {
+                self.problems.push(AsicProblem::Settings(error.to_string()));
+                None
+            }
         }
-    }
-}
-
-fn unusable(device: String, obstacle: &Obstacle) -> AsicProblem {
-    AsicProblem::Unusable {
-        device: printable(&device),
-        obstacle: printable(&obstacle.to_string()),
-        denied: matches!(obstacle, Obstacle::Denied(_)),
     }
 }
 
 /// Whether a place is a port of the system, not the name of a device.
 fn is_port(place: &str) -> bool {
-    place.contains(['/', '\\']) || place.to_ascii_uppercase().starts_with("COM")
+    let is_number = |text: &str| text.parse::<u8>().is_ok();
+    let windows = place.to_ascii_uppercase().strip_prefix("COM").is_some_and(is_number);
+    windows || place.contains(['/', '\\']) || Path::new(place).exists()
+}
+
+/// What a device calls itself.
+pub(super) fn name(device: &UsbDevice) -> String {
+    printable(format!("{} {}", device.manufacturer, device.product).trim())
+}
+
+pub(super) fn unusable(device: String, obstacle: &Obstacle) -> AsicProblem {
+    AsicProblem::Unusable {
+        device: printable(&device),
+        obstacle: printable(&obstacle.to_string()),
+        denied: matches!(obstacle, Obstacle::Denied(_)),
+    }
 }
 
 #[cfg(test)]
@@ -232,8 +318,8 @@ mod tests {
 
     fn chosen(all: bool, picks: &[AsicPick]) -> (Vec<String>, Vec<String>) {
         let settings = AsicSettings { all, picks: picks.to_vec(), ..AsicSettings::default() };
-        let (boards, problems) = choose(&settings, &usb());
-        let keys = boards.iter().map(|board| board.info().key.to_string()).collect();
+        let AsicBackends { list, problems, .. } = backends_on(usb(), &settings, &GuardList::default());
+        let keys = list.iter().map(|backend| backend.info().key.to_string()).collect();
         (keys, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -247,8 +333,11 @@ mod tests {
         assert_eq!(keys, texts(&["asic:bitaxe-gamma:B1"]));
         assert_eq!(problems, texts(&["OSMU BitaxeBonanza cannot be used: its chip, BZM2, is not supported"]));
         assert_eq!(chosen(false, &[]), (Vec::new(), Vec::new()));
-        let disabled = AsicPick { enabled: false, ..pick("bitaxe-gamma", "B1") };
-        assert_eq!(chosen(true, &[disabled]).0, texts(&[]));
+        for named in ["B1", "/dev/null,/dev/null"] {
+            let disabled = AsicPick { enabled: false, ..pick("bitaxe-gamma", named) };
+            assert_eq!(chosen(true, &[disabled]).0, texts(&[]), "{named}");
+        }
+        assert_eq!(chosen(true, &[pick("icarus", "/dev/null")]).0, texts(&["asic:icarus:null"]), "not twice");
     }
 
     #[test]
@@ -263,6 +352,7 @@ mod tests {
     fn what_was_asked_for_in_vain_is_said() {
         let twice = [pick("icarus", "/dev/null"), pick("icarus", "/dev/null")];
         let fast = AsicPick { mhz: Some(900.0), ..pick("antminer", "/dev/null") };
+        let away_and_fast = AsicPick { mhz: Some(900.0), ..pick("antminer", "U1") };
         for (picks, problem) in [
             (&[pick("bitfury", "/dev/x")][..], "there is no ASIC driver `bitfury`"),
             (
@@ -270,6 +360,8 @@ mod tests {
                 "bitaxe-gamma needs 2 serial ports, not `/dev/ttyACM0`",
             ),
             (&[pick("icarus", "/dev/ttyNOWHERE")], "icarus cannot be used: /dev/ttyNOWHERE is not there"),
+            (&[pick("bitaxe-gamma", "B9")], "bitaxe-gamma cannot be used: B9 is not there"),
+            (&[away_and_fast], "clock of 900 MHz is refused: AntMiner U1/U2 takes 125 to 500 MHz"),
             (&[fast], "clock of 900 MHz is refused: AntMiner U1/U2 takes 125 to 500 MHz"),
             (&twice, "asic:icarus:null is given twice"),
         ] {

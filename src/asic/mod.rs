@@ -4,14 +4,18 @@
 mod choice;
 #[cfg(all(feature = "emulate", target_os = "linux"))]
 pub mod emulate;
+#[cfg(feature = "asic")]
+mod plug;
 
 use miner_core::backend::HashBackend;
 use serde::Serialize;
 
 #[cfg(feature = "asic")]
-pub use choice::{backends, list};
+pub use choice::{backends, backends_on, list};
 #[cfg(feature = "asic")]
 pub use miner_asic::guard::{GuardList, Guards, Haste};
+#[cfg(feature = "asic")]
+pub use plug::{Plug, Watching};
 
 /// An ASIC, or what may be one, as `lode devices` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +89,14 @@ pub enum AsicProblem {
     /// The system refuses something that a device is emulated by.
     #[error("no device can be emulated: {0}")]
     Emulator(String),
+    /// More devices were plugged in, one after the other, than are kept account of.
+    #[error("{device} cannot be used: {limit} ASICs were plugged in since the start")]
+    TooMany {
+        /// The device.
+        device: String,
+        /// How many are kept account of.
+        limit: usize,
+    },
 }
 
 /// The ASICs to mine with.
@@ -94,6 +106,8 @@ pub struct AsicBackends {
     pub list: Vec<Box<dyn HashBackend>>,
     /// What was asked for and can't be had.
     pub problems: Vec<AsicProblem>,
+    /// What may still come, if anything may.
+    pub plug: Option<Plug>,
 }
 
 /// Emulated ASICs.
@@ -182,11 +196,31 @@ impl GuardList {
     }
 }
 
+/// Stands in for what looks for devices: nothing comes.
+#[cfg(not(feature = "asic"))]
+pub enum Plug {}
+
+/// Stands in for a search that goes on.
+#[cfg(not(feature = "asic"))]
+pub struct Watching(());
+
+#[cfg(not(feature = "asic"))]
+impl Plug {
+    /// There is none to start.
+    ///
+    /// # Errors
+    /// None.
+    pub fn watch(self, _: tokio::sync::mpsc::Sender<Box<dyn HashBackend>>) -> std::io::Result<Watching> {
+        match self {}
+    }
+}
+
 /// Says that there are none in this build, if any were asked for.
 #[cfg(not(feature = "asic"))]
 pub fn backends(settings: &crate::settings::AsicSettings, _: &GuardList) -> AsicBackends {
     let wanted = settings.all || !settings.picks.is_empty();
-    AsicBackends { list: Vec::new(), problems: wanted.then_some(AsicProblem::NotBuilt).into_iter().collect() }
+    let problems = wanted.then_some(AsicProblem::NotBuilt).into_iter().collect();
+    AsicBackends { problems, ..AsicBackends::default() }
 }
 
 /// Says that there are none in this build.

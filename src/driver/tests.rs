@@ -1,6 +1,9 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use miner_core::backend::{BackendError, BackendEvent, BackendInfo, BackendKind, BackendPort, Health};
+use miner_core::share::Candidate;
 use miner_core::types::HashRate;
 use miner_core::work::Granularity;
 use stratum::url::PoolUrl;
@@ -70,6 +73,31 @@ impl HashBackend for Talker {
     fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
         while port.report(BackendEvent::Health(Health::default())) {}
         Ok(())
+    }
+}
+
+/// A device that hashes a little and goes.
+struct Visitor {
+    hashed: Arc<AtomicU64>,
+}
+
+impl HashBackend for Visitor {
+    fn info(&self) -> BackendInfo {
+        BackendInfo { key: "asic:visitor:1".into(), expected: HashRate(1e6), ..Idle { ends: false }.info() }
+    }
+
+    fn run(self: Box<Self>, port: BackendPort) -> Result<(), BackendError> {
+        let Some(unit) = port.next_unit() else { return Ok(()) };
+        let (version, work) = (unit.version_at(unit.versions.first), unit.id);
+        let hashes = unit.nonces.len.min(2_000);
+        for nonce in (unit.nonces.start..).take(hashes as usize) {
+            if unit.report_target.is_met_by(&unit.header(version, nonce).hash()) {
+                port.report(BackendEvent::Hit(Candidate { work, version, ntime: unit.ntime, nonce }));
+            }
+        }
+        self.hashed.fetch_add(hashes, Ordering::Relaxed);
+        port.report(BackendEvent::Progress { work, hashes: hashes.into(), finished: false });
+        Err(BackendError::DeviceLost("unplugged".to_owned()))
     }
 }
 
@@ -158,4 +186,58 @@ async fn a_device_that_never_pauses_stops_no_timer() {
     driver.state = State::Mining { next_report: now(), until: Some(now() + Duration::from_millis(50)) };
     let end = tokio::time::timeout(Duration::from_secs(30), driver.run(stopped)).await;
     assert_eq!(end.unwrap().reason, EndReason::TimeLimit);
+}
+
+#[tokio::test]
+async fn devices_that_may_be_plugged_in_are_not_waited_for() {
+    let (_stop, stopped) = mpsc::channel(1);
+    let (_sender, newcomers) = mpsc::channel(1);
+    let end = driver(Vec::new()).joined_by(Some(newcomers)).run(stopped).await;
+    assert_eq!(end.reason, EndReason::NoDevice);
+}
+
+#[tokio::test]
+async fn a_thousand_visits_of_a_device_make_one_account_and_every_share_counts() {
+    let config =
+        practice_pool::Config { difficulty: 1e-5, vardiff: None, ..practice_pool::Config::default() };
+    let pool = practice_pool::Pool::bind(config).await.unwrap();
+    let (address, judge) = (pool.local_addr(), pool.handle());
+    tokio::spawn(pool.run(std::future::pending()));
+    let url = PoolUrl { tls: false, host: address.ip().to_string(), port: address.port() };
+    let bus = Bus::default();
+    let mut events = bus.subscribe();
+    let pools = Pools::start(vec![PoolSettings::new(url, "me")], &bus).unwrap();
+    let ((_others, arrivals), (sender, newcomers)) = (mpsc::channel(1), mpsc::channel(1));
+    let driver = Driver::new(arrivals, pools, bus, RunLimits::default(), Duration::from_secs(60));
+    let (stop, stopped) = mpsc::channel(1);
+    let run = tokio::spawn(driver.joined_by(Some(newcomers)).run(stopped));
+    let hashed = Arc::new(AtomicU64::new(0));
+    let visit = || Box::new(Visitor { hashed: Arc::clone(&hashed) }) as Box<dyn HashBackend>;
+    sender.try_send(visit()).ok().unwrap();
+    let (mut visits, mut accepted) = (0, 0);
+    let snapshot = loop {
+        match &events.recv().await.unwrap().kind {
+            EventKind::Miner(MinerEvent::BackendDown { backend, .. }) => {
+                assert_eq!(backend.0, 0);
+                visits += 1;
+                if visits < 1_000 {
+                    sender.try_send(visit()).ok().unwrap();
+                } else {
+                    stop.try_send(EndReason::Terminated).unwrap();
+                }
+            }
+            EventKind::Miner(MinerEvent::ShareResolved { outcome: ShareOutcome::Accepted, .. }) => {
+                accepted += 1
+            }
+            EventKind::Ended { snapshot, .. } => break Arc::clone(snapshot),
+            _ => {}
+        }
+    };
+    run.await.unwrap();
+    assert!(accepted > 0);
+    assert_eq!(judge.stats().accepted, accepted);
+    let [device] = &snapshot.devices[..] else { panic!("{} devices", snapshot.devices.len()) };
+    assert_eq!(device.hashes, u128::from(hashed.load(Ordering::Relaxed)));
+    assert_eq!((device.shares.accepted, device.shares.found), (accepted, accepted));
+    assert_eq!(device.shares, snapshot.shares);
 }

@@ -130,6 +130,7 @@ impl Explain for AsicProblem {
                 format!("there are {}", kinds.join(", "))
             }
             Self::Emulator(_) => SYSTEM.to_owned(),
+            Self::TooMany { .. } => "start lode again".to_owned(),
         };
         let exit = match self {
             Self::NoDriver { .. }
@@ -139,7 +140,9 @@ impl Explain for AsicProblem {
             | Self::NoEmulation
             | Self::NoKind(_) => Exit::Usage,
             Self::Emulator(_) => Exit::Failed,
-            Self::NotBuilt | Self::None | Self::Usb(_) | Self::Unusable { .. } => Exit::NoDevice,
+            Self::NotBuilt | Self::None | Self::Usb(_) | Self::Unusable { .. } | Self::TooMany { .. } => {
+                Exit::NoDevice
+            }
         };
         Explanation::new(self, exit, advice)
     }
