@@ -220,12 +220,12 @@ struct BitaxeKeeper {
 impl BitaxeKeeper {
     fn start(&mut self) -> Result<(), BoardError> {
         let data = self.data.clone().ok_or(LinkError::NotFound { path: "the data port".into() })?;
-        self.bridge.set_pin(RESET, false).map_err(|error| management(&error))?;
+        self.bridge.set_pin(RESET, false).map_err(management)?;
         self.owes = true;
         let frequency = Request::I2cFrequency(I2C_HERTZ);
-        self.bridge.ask(&frequency).map_err(|error| management(&error))?;
-        emc2101::init(&mut self.bridge).map_err(|error| fan(&error))?;
-        self.set_fan(100).map_err(|error| fan(&error))?;
+        self.bridge.ask(&frequency).map_err(management)?;
+        emc2101::init(&mut self.bridge).map_err(fan)?;
+        self.set_fan(100).map_err(fan)?;
         // A diode without power behind it may read as open: only a temperature that was read counts.
         if let Ok(celsius) = emc2101::chip_celsius(&mut self.bridge)
             && BELIEVED.contains(&celsius)
@@ -233,18 +233,18 @@ impl BitaxeKeeper {
         {
             return Err(Danger::Hot(celsius).into());
         }
-        Tps546::identify(&mut self.bridge).map_err(|error| power(&error))?;
+        Tps546::identify(&mut self.bridge).map_err(power)?;
         self.known = true;
-        let regulator = Tps546::init(&mut self.bridge, self.volts).map_err(|error| power(&error))?;
-        Tps546::on(&mut self.bridge).map_err(|error| power(&error))?;
+        let regulator = Tps546::init(&mut self.bridge, self.volts).map_err(power)?;
+        Tps546::on(&mut self.bridge).map_err(power)?;
         (self.sleep)(POWER_SETTLES);
-        let output = regulator.output(&mut self.bridge).map_err(|error| power(&error))?;
+        let output = regulator.output(&mut self.bridge).map_err(power)?;
         self.judge_output(output)?;
         self.regulator = Some(regulator);
         // What the chips said before is not to be taken for an answer.
         data.set_baud(RESET_BAUD)?;
         data.discard_input()?;
-        self.bridge.set_pin(RESET, true).map_err(|error| management(&error))?;
+        self.bridge.set_pin(RESET, true).map_err(management)?;
         (self.sleep)(RESET_SETTLES);
         self.released = Some(data.now());
         self.bad = 0;
@@ -372,7 +372,7 @@ impl Keeper for BitaxeKeeper {
         let hot = self.bad > 0;
         self.regulator = None;
         let result = self.switch_off(hot).or_else(|error| {
-            if !is_link(&error) {
+            if !is_link(&error) || !self.owes {
                 return Err(error);
             }
             // Whether it is unplugged is known once its port can't be found.
@@ -407,28 +407,30 @@ fn fan_for(celsius: f32) -> u8 {
     (FAN_LOW.1 + slope * (celsius - FAN_LOW.0)).clamp(FAN_LOW.1, FAN_HIGH.1).round() as u8
 }
 
-fn management(error: &BusError) -> BoardError {
-    BoardError::Part { part: "management port", problem: error.to_string() }
+fn management(error: BusError) -> BoardError {
+    BoardError::of_bus("management port", error)
 }
 
 /// A part that is not there makes it another board than those that lode knows how to keep safe.
-fn fan(error: &Emc2101Error) -> BoardError {
-    let problem = error.to_string();
+fn fan(error: Emc2101Error) -> BoardError {
     match error {
         Emc2101Error::Bus(BusError::Refused(_)) | Emc2101Error::Other { .. } => {
-            BoardError::Unsupported { part: "fan controller EMC2101", problem }
+            BoardError::Unsupported { part: "fan controller EMC2101", problem: error.to_string() }
         }
-        _ => BoardError::Part { part: "fan controller", problem },
+        Emc2101Error::Bus(error) => BoardError::of_bus("fan controller", error),
+        Emc2101Error::Diode(_) => BoardError::Part { part: "fan controller", problem: error.to_string() },
     }
 }
 
-fn power(error: &Tps546Error) -> BoardError {
-    let problem = error.to_string();
+fn power(error: Tps546Error) -> BoardError {
     match error {
         Tps546Error::Bus(BusError::Refused(_)) | Tps546Error::Other(_) => {
-            BoardError::Unsupported { part: "voltage regulator TPS546D24A", problem }
+            BoardError::Unsupported { part: "voltage regulator TPS546D24A", problem: error.to_string() }
         }
-        _ => BoardError::Part { part: "voltage regulator", problem },
+        Tps546Error::Bus(error) => BoardError::of_bus("voltage regulator", error),
+        Tps546Error::Mode(_) | Tps546Error::Stuck(_) => {
+            BoardError::Part { part: "voltage regulator", problem: error.to_string() }
+        }
     }
 }
 

@@ -243,12 +243,20 @@ fn bridge_of(place: &Place, port: &Path) -> Result<UsbDevice, BoardError> {
     let devices = Usb.devices().unwrap_or_default();
     devices.into_iter().find(|device| device.ports.contains(&port)).ok_or_else(|| {
         let missing = LinkError::NotFound { path: port.clone() };
-        if port.exists() { line_lost(&UsbError::Gone) } else { missing.into() }
+        if port.exists() { no_line(&UsbError::Gone) } else { missing.into() }
     })
 }
 
-fn line_lost(error: &UsbError) -> BoardError {
+fn no_line(error: &UsbError) -> BoardError {
     BoardError::Part { part: "reset line", problem: error.to_string() }
+}
+
+/// The bridge was there when its port was opened.
+fn line_lost(error: UsbError) -> BoardError {
+    match error {
+        UsbError::Gone => LinkError::Vanished { path: "the USB bridge of its reset line".into() }.into(),
+        error => no_line(&error),
+    }
 }
 
 /// Takes chips through a reset, with the host's side as they expect it afterwards. Notes that they were released.
@@ -259,7 +267,7 @@ fn reset(
     noted: &mut bool,
 ) -> Result<(), BoardError> {
     for (released, time) in [(true, BEFORE), (false, RESET), (true, AFTER)] {
-        line.set(released).map_err(|error| line_lost(&error))?;
+        line.set(released).map_err(line_lost)?;
         *noted = true;
         sleep(time);
     }
@@ -309,13 +317,13 @@ struct A1Keeper {
 
 impl A1Keeper {
     fn start(&mut self) -> Result<(), BoardError> {
-        self.line.set(false).map_err(|error| line_lost(&error))?;
-        let version = self.controller.version().map_err(|error| controller(&error))?;
+        self.line.set(false).map_err(line_lost)?;
+        let version = self.controller.version().map_err(controller)?;
         if !(1..=3).contains(&version) {
             let problem = format!("version {version}");
             return Err(BoardError::Unsupported { part: "controller", problem });
         }
-        self.prepare().map_err(|error| controller(&error))??;
+        self.prepare().map_err(controller)??;
         reset(&mut *self.line, &*self.link, &self.sleep, &mut self.released)?;
         self.bad = 0;
         Ok(())
@@ -400,8 +408,8 @@ fn owed(released: bool, off: Result<(), NotSafe>) -> Result<(), NotSafe> {
     if released { off } else { Ok(()) }
 }
 
-fn controller(error: &BusError) -> BoardError {
-    BoardError::Part { part: "controller", problem: error.to_string() }
+fn controller(error: BusError) -> BoardError {
+    BoardError::of_bus("controller", error)
 }
 
 #[cfg(test)]

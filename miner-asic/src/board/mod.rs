@@ -17,6 +17,7 @@ use std::time::Duration;
 use miner_core::backend::BackendInfo;
 
 use crate::chip::ChipProtocol;
+use crate::peripheral::BusError;
 use crate::transport::{Link, LinkError};
 
 /// Units that chips hold at once: the running one and two ahead of it.
@@ -203,6 +204,16 @@ pub enum BoardError {
     /// It could not be switched off before, so it is not switched on.
     #[error("it could not be switched off before: {0}")]
     NotOff(NotSafe),
+}
+
+impl BoardError {
+    /// A part that could not be talked to; a board whose ports are gone is no board with a broken part.
+    fn of_bus(part: &'static str, error: BusError) -> Self {
+        match error {
+            BusError::Link(error) if error.is_absence() => error.into(),
+            error => Self::Part { part, problem: error.to_string() },
+        }
+    }
 }
 
 /// A setting that a board refuses.

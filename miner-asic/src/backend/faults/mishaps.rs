@@ -52,6 +52,11 @@ impl Mishap {
         matches!(self.plan.last(), Some((_, Fault::Hang)))
     }
 
+    /// Whether all that is wrong is that its plug is pulled.
+    pub(super) fn unplugs(&self) -> bool {
+        self.plan.iter().any(|(_, fault)| matches!(fault, Fault::UnplugNext))
+    }
+
     /// How much longer than a healthy device it takes for its last work.
     pub(super) fn slowness(&self) -> u32 {
         let slow = self.plan.iter().any(|(_, fault)| matches!(fault, Fault::Slow { .. }));

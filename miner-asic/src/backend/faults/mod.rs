@@ -108,7 +108,8 @@ impl fmt::Debug for Ended {
 
 /// A reason is one that a person can act on where it names the part, or what was being done with it.
 fn is_telling(reason: &str) -> bool {
-    const NAMED: [&str; 19] = [
+    const NAMED: [&str; 20] = [
+        "USB bridge of its reset line has vanished",
         "unplugged from USB",
         "no answer while ",
         "chips answer where ",
@@ -239,6 +240,12 @@ fn cell(subject: Subject, nth: usize, mishap: &Mishap) -> Result<(), String> {
         let struck = ended.struck.ok_or("it never struck")?;
         if ended.ended - struck > mishap.within {
             return Err(format!("only after {} s", (ended.ended - struck).as_secs()));
+        }
+        let blamed = |(at, state, reason): &(Instant, HealthState, String)| {
+            *at >= struck && *state != HealthState::Ok && !reason.ends_with("waiting for it")
+        };
+        if mishap.unplugs() && ended.health.iter().any(blamed) {
+            return Err("being unplugged is held against it".to_owned());
         }
         // What hangs for good can't be switched off where the switch is its own firmware's.
         if mishap.hangs_for_good() && subject.has_firmware() { Ok(()) } else { ended.check_safe(subject) }
