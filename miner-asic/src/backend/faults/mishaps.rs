@@ -71,7 +71,7 @@ pub(super) fn mishaps(subject: Subject) -> Vec<Mishap> {
 }
 
 /// What is over before a device must have noticed: frames that get lost or broken on their way, either way.
-pub(super) fn broken_frames() -> Vec<Mishap> {
+fn broken_frames() -> Vec<Mishap> {
     use Then::Mines;
     let mut all = vec![
         mishap("garbage", (Mines, 20), [(0, Fault::Garbage(40))]),
@@ -85,6 +85,17 @@ pub(super) fn broken_frames() -> Vec<Mishap> {
     // Checksums, ids, registers, values, nonces, job ids: wherever they lie in a frame.
     let bits = [0, 3, 9, 18, 26, 31, 40, 53, 70];
     all.extend(bits.map(|bit| mishap("a flipped bit", (Mines, 20), [(0, Fault::FlipNext(bit))])));
+    all
+}
+
+/// What may go wrong while a device is told to stop, and is over before it is given up on.
+pub(super) fn at_the_end() -> Vec<Mishap> {
+    use Then::Mines;
+    let mut all = broken_frames();
+    all.extend([
+        mishap("a hang of 3 s", (Mines, 90), [(0, Fault::Hang), (3000, Fault::Recover)]),
+        mishap("a hang of 10 s", (Mines, 90), [(0, Fault::Hang), (10_000, Fault::Recover)]),
+    ]);
     all
 }
 

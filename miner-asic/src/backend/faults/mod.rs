@@ -22,7 +22,7 @@ use miner_core::backend::{BackendError, HealthState};
 use super::{AsicConfig, drive};
 use crate::transport::LinkError;
 use lab::{Inner, Lab, Refusal};
-use mishaps::{Mishap, Then, broken_frames, mishaps};
+use mishaps::{Mishap, Then, at_the_end, mishaps};
 use rack::Subject;
 use watch::LabWorld;
 
@@ -291,7 +291,7 @@ fn survives(subject: Subject) {
     try_all(subject, &cells, |nth, mishap| cell(subject, nth, mishap));
     let frames = clean.before_end..clean.arrivals.len();
     let cells: Vec<_> =
-        broken_frames().iter().flat_map(|mishap| frames.clone().map(|nth| (nth, mishap.clone()))).collect();
+        at_the_end().iter().flat_map(|mishap| frames.clone().map(|nth| (nth, mishap.clone()))).collect();
     try_all(subject, &cells, |nth, mishap| last_cell(subject, nth, mishap));
 }
 
