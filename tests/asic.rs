@@ -122,10 +122,18 @@ fn what_cannot_be_used_is_said_in_one_line() {
 #[cfg(feature = "emulate")]
 #[test]
 fn devices_are_emulated_by_a_flag_alone() {
-    let mut lode = Lode::mine(LODE, &["-t", "0", "--emulate", "gamma", "--emulate", "2pac"]);
+    finds_shares(&["--emulate", "gamma", "--emulate", "2pac"], ["bitaxe-gamma", "2pac"]);
+    finds_shares(&["--emulate", "r909,compac-a2"], ["r909", "compac-a2"]);
+}
+
+/// With devices of these drivers, in the order of the arguments.
+#[cfg(feature = "emulate")]
+fn finds_shares(emulate: &[&str], drivers: [&str; 2]) {
+    let mut lode = Lode::mine(LODE, &[&["-t", "0"], emulate].concat());
     let start = lode.wait_for("start", PATIENCE, |_| true);
     assert_eq!((&start["practice"], &start["emulated"]), (&true.into(), &true.into()));
-    for key in ["asic:bitaxe-gamma:emulated-1", "asic:2pac:emulated-2"] {
+    for (number, driver) in (1..).zip(drivers) {
+        let key = format!("asic:{driver}:emulated-{number}");
         lode.rewind();
         let up = lode.wait_for("device", PATIENCE, |line| line["event"] == "up" && line["device"] == key);
         assert!(up["name"].as_str().is_some_and(|name| name.starts_with("emulated ")), "{up}");

@@ -18,14 +18,16 @@ use practice_pool::{Config, Replay};
 use super::{AsicProblem, Emulation};
 
 /// What can be emulated, and its driver.
-const KINDS: [(&str, Driver); 10] = [
+const KINDS: [(&str, Driver); 12] = [
     ("icarus", Driver::Icarus),
     ("erupter", Driver::Erupter),
     ("u1", Driver::AntMiner),
     ("compac", Driver::Compac),
     ("2pac", Driver::TwoPac),
     ("compac-f", Driver::CompacF),
+    ("r909", Driver::R909),
     ("compac-a1", Driver::CompacA1),
+    ("compac-a2", Driver::CompacA2),
     ("gamma", Driver::BitaxeGamma),
     ("ultra", Driver::BitaxeUltra),
     ("supra", Driver::BitaxeSupra),
@@ -90,7 +92,9 @@ fn board(driver: Driver, number: usize, emulator: &Arc<Emulator>) -> Result<Box<
     };
     let kind = match driver {
         Driver::CompacF => CompacKind::F,
+        Driver::R909 => CompacKind::R909,
         Driver::CompacA1 => CompacKind::A1,
+        Driver::CompacA2 => CompacKind::A2,
         _ => return driver.board(place, settings),
     };
     let emulator = Arc::clone(emulator);
@@ -188,8 +192,6 @@ mod tests {
     fn a_kind_that_there_is_not_is_named() {
         let error = |kinds: &[&str]| start(kinds).err().unwrap();
         assert_eq!(error(&["gamma", "toaster"]), AsicProblem::NoKind("toaster".to_owned()));
-        // Emulated, but not driven.
-        assert_eq!(error(&["r909"]), AsicProblem::NoKind("r909".to_owned()));
     }
 
     #[test]
