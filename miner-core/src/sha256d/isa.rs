@@ -128,10 +128,10 @@ static KERNELS: &[Kernel] = &[
     Kernel {
         name: "avx512-sha",
         sets: &["avx512", "sha-ni"],
-        lanes: avx512::LANES,
+        lanes: avx512_sha::LANES,
         runs_here: || has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("sha"),
-        scan: avx512::scan,
-        shared: Some(Shared { group: avx512_sha::GROUP, versions: 32, scan: avx512_sha::scan_versions }),
+        scan: avx512_sha::scan,
+        shared: Some(Shared { group: avx512_sha::LANES, versions: 48, scan: avx512_sha::scan_versions }),
     },
     #[cfg(target_arch = "aarch64")]
     Kernel {

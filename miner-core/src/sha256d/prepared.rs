@@ -12,7 +12,7 @@ pub struct Prepared {
     /// The chaining value after the first 64 bytes.
     pub(super) midstate: [u32; 8],
     /// Words 0, 1, 2 of the second block.
-    tail: [u32; 3],
+    pub(super) tail: [u32; 3],
     /// Working variables a..h after rounds 0–3 with nonce 0. The nonce only adds to `a` and `e`.
     pub(super) entry: [u32; 8],
     /// `h + K + W` of rounds 4, 5, 6: there `h` is still one of `entry`'s words.

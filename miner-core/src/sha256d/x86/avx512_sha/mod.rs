@@ -1,67 +1,73 @@
-//! The SHA extensions and vectors side by side: first hashes by the extensions and, at the same time, the second hashes
-//! of headers whose first hash is done by vectors.
+//! The SHA extensions and vectors side by side: rounds by the extensions and, at the same time, the message schedules of
+//! other hashes by vectors.
 //!
-//! `sha256rnds2` does two rounds, of which vectors need some thirty instructions, and a CPU that starts one each cycle
-//! has most of its ports left for other work beside it. So where headers share the schedule, the rounds of the first hash
-//! are the extensions'; the second hash, whose schedule each has to itself, is the vectors'. What CPU gains by it is for
-//! the measurement to say: see docs/kernels.md. Single headers are [`avx512`](super::avx512)'s.
+//! `sha256rnds2` does two rounds, of which vectors need some thirty instructions; the extensions' schedule instructions
+//! are worth less and keep `sha256rnds2` waiting. So vectors make the words of many hashes at once, and each hash's rounds
+//! take them from memory. What a CPU gains by it is for the measurement to say: see docs/kernels.md.
 //!
-//! The second hash is done in four blocks of fifteen rounds (1 to 60), and beside each block goes a batch of four first
-//! hashes, two steps of two rounds to a round. Batches run one ahead of what they are for, so that their digests are
-//! there when the next second hash begins. Blocks with a general schedule are a loop: written out they would not fit
-//! into the cache for decoded instructions.
+//! Twenty-four headers are a group. A header's first hash is rounds 4–63, the second one rounds 1–60: thirty steps of two
+//! rounds, in three [turns](turn) of ten. While the first hashes of a group are in their turns, six at a time, vectors make
+//! the words of the second hashes of the group before; while those are in theirs, the words for the first hashes of the
+//! next group.
 
-mod block;
-mod pair;
+mod turn;
+mod vectors;
 
 use core::arch::x86_64::*;
 
-use self::block::StepWords;
-use self::pair::*;
+use self::turn::{Chains, Expansion, MADE, Row, Taken};
+use self::vectors::*;
 use crate::sha256d::Prepared;
 use crate::sha256d::lanes::{ROUND_0, clear_bits, note};
-use crate::sha256d::scalar::{self, DIGEST_BITS, HEADER_BITS, IV, K, PAD};
+use crate::sha256d::scalar::{DIGEST_BITS, HEADER_BITS, IV, K, PAD};
 
-/// First hashes in a batch.
-const CHAINS: usize = 4;
-/// Batches whose headers fill the lanes.
-const BATCHES: usize = LANES / CHAINS;
-/// Rounds in a block of the second hash.
-const ROUNDS: usize = 15;
-/// Steps of a first hash, two rounds each: 4–63.
-const STEPS: usize = 2 * ROUNDS;
+/// Headers in a group.
+pub(in crate::sha256d) const LANES: usize = 24;
+/// Rows of a schedule: one for each step, and two that turns make of words beyond the last one needed.
+const ROWS: usize = 32;
+/// The word that is the nonce.
+const NONCE: usize = 3;
+/// The working variables of a second hash after round 0, but for its word, which is added to `a` and `e`.
+const AFTER_0: [u32; 8] = [ROUND_0[0], IV[0], IV[1], IV[2], ROUND_0[1], IV[4], IV[5], IV[6]];
 
-/// Headers that are tried at once.
-pub(in crate::sha256d) const GROUP: usize = LANES;
-
-/// The working variables of a batch, in the order of the SHA extensions: (a, b, e, f) and (c, d, g, h), highest lane
-/// first.
-type Chains = [[__m128i; 2]; CHAINS];
-
-/// Constants plus schedule words of the steps for as many nonces as there are lanes.
-type Words = [[u64; LANES]; STEPS];
-
-/// What the first hash of a header starts from: see [`Prepared`].
-#[derive(Clone, Copy)]
-struct Start {
-    entry: [__m128i; 2],
-    midstate: [__m128i; 2],
+/// What the first hashes of a group start from: see [`Prepared`].
+struct Group {
+    /// The working variables after round 3 with nonce 0: (a, b, e, f).
+    abef: [__m128i; LANES],
+    cdgh: [__m128i; LANES],
+    midstate: [V; 8],
 }
 
-impl Start {
-    #[target_feature(enable = "sse2")]
-    fn new(p: &Prepared) -> Self {
-        Self { entry: by_extension(p.entry), midstate: by_extension(p.midstate) }
+impl Group {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn new(headers: [&Prepared; LANES]) -> Self {
+        let zero = _mm_setzero_si128();
+        let (mut abef, mut cdgh, mut midstates) = ([zero; LANES], [zero; LANES], [[0; LANES]; 8]);
+        for (lane, header) in headers.into_iter().enumerate() {
+            let [a, b, c, d, e, f, g, h] = header.entry.map(u32::cast_signed);
+            (abef[lane], cdgh[lane]) = (_mm_setr_epi32(f, e, b, a), _mm_setr_epi32(h, g, d, c));
+            for (words, word) in midstates.iter_mut().zip(header.midstate) {
+                words[lane] = word;
+            }
+        }
+        let mut midstate = [splat(0); 8];
+        for (vector, words) in midstate.iter_mut().zip(midstates) {
+            *vector = gather(words);
+        }
+        Self { abef, cdgh, midstate }
     }
 }
 
-#[target_feature(enable = "sse2")]
-fn by_extension(state: [u32; 8]) -> [__m128i; 2] {
-    let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);
-    [_mm_setr_epi32(f, e, b, a), _mm_setr_epi32(h, g, d, c)]
+/// Tries `count` nonces from `start`, wrapping; `count` is a multiple of `LANES`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+pub(in crate::sha256d) fn scan(p: &Prepared, start: u32, count: u64, limit: u32, hits: &mut Vec<u32>) {
+    let groups = [Group::new([p; LANES])];
+    for (group, lanes) in search::<false>(p, &groups, start, count / LANES as u64, limit) {
+        note(lanes, hits, |lane| start.wrapping_add(group as u32 * LANES as u32 + lane));
+    }
 }
 
-/// Tries `count` nonces from `start`, wrapping, with each of `headers`, a multiple of `GROUP` of them, which share the
+/// Tries `count` nonces from `start`, wrapping, with each of `headers`, a multiple of `LANES` of them, which share the
 /// second block of the first hash.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
 pub(in crate::sha256d) fn scan_versions(
@@ -72,208 +78,267 @@ pub(in crate::sha256d) fn scan_versions(
     hits: &mut Vec<(u32, u32)>,
 ) {
     let Some(p) = headers.first() else { return };
-    let mut starts = Vec::with_capacity(headers.len() / CHAINS);
-    for [a, b, c, d] in headers.as_chunks::<CHAINS>().0 {
-        starts.push([Start::new(a), Start::new(b), Start::new(c), Start::new(d)]);
+    let mut groups = Vec::with_capacity(headers.len() / LANES);
+    for headers in headers.as_chunks().0 {
+        groups.push(Group::new(headers.each_ref()));
     }
-    let groups = (headers.len() / GROUP) as u64;
-    let feed = Feed::new(p, &starts, start);
-    for (group, lanes) in search(feed, count * groups, limit) {
-        let first = (group % groups) as u32 * GROUP as u32;
-        note(lanes, hits, |lane| (first + lane, start.wrapping_add((group / groups) as u32)));
-    }
-}
-
-/// Batches one after the other: each takes the next headers, and after all of them the next nonce.
-struct Feed<'a> {
-    header: &'a Prepared,
-    starts: &'a [[Start; CHAINS]],
-    /// Of the next batch.
-    at: usize,
-    /// The next batch's nonce.
-    nonce: u32,
-    /// The nonce that `words` begin with.
-    base: u32,
-    /// The schedule that they are taken from.
-    w: [V; 64],
-    words: Words,
-}
-
-/// A batch to run.
-struct Batch<'a> {
-    start: &'a [Start; CHAINS],
-    nonce: u32,
-    words: StepWords<'a>,
-}
-
-impl<'a> Feed<'a> {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-    fn new(header: &'a Prepared, starts: &'a [[Start; CHAINS]], nonce: u32) -> Self {
-        let (mut w, mut words) = (constant_words(header), [[0; LANES]; STEPS]);
-        schedule(header, nonce, &mut w, &mut words);
-        Self { header, starts, at: 0, nonce, base: nonce, w, words }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-    fn next(&mut self) -> Batch<'_> {
-        if self.nonce.wrapping_sub(self.base) >= LANES as u32 {
-            self.base = self.nonce;
-            schedule(self.header, self.base, &mut self.w, &mut self.words);
-        }
-        let (start, nonce) = (&self.starts[self.at], self.nonce);
-        self.at += 1;
-        if self.at == self.starts.len() {
-            self.at = 0;
-            self.nonce = nonce.wrapping_add(1);
-        }
-        Batch { start, nonce, words: StepWords::new(&self.words, nonce.wrapping_sub(self.base) as usize) }
+    let versions = groups.len() as u64;
+    for (group, lanes) in search::<true>(p, &groups, start, count * versions, limit) {
+        let first = (group % versions) as u32 * LANES as u32;
+        note(lanes, hits, |lane| (first + lane, start.wrapping_add((group / versions) as u32)));
     }
 }
 
-impl Batch<'_> {
-    /// The working variables after round 3.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-    fn enter(&self) -> Chains {
-        let nonce = self.nonce.swap_bytes().cast_signed();
-        let mut chains = [[_mm_setzero_si128(); 2]; CHAINS];
-        for (i, chain) in chains.iter_mut().enumerate() {
-            let [abef, cdgh] = self.start[i].entry;
-            *chain = [_mm_add_epi32(abef, _mm_setr_epi32(0, nonce, 0, nonce)), cdgh];
-        }
-        chains
-    }
-
-    /// The digests, from the working variables after round 63.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-    fn leave(&self, chains: Chains) -> Chains {
-        let mut digests = chains;
-        for (i, [abef, cdgh]) in digests.iter_mut().enumerate() {
-            let midstate = self.start[i].midstate;
-            *abef = _mm_add_epi32(*abef, midstate[0]);
-            *cdgh = _mm_add_epi32(*cdgh, midstate[1]);
-        }
-        digests
-    }
+/// What the search works on: most of the first cache. Where it lies decides what is driven out of it, so that is always the
+/// same.
+#[repr(C, align(4096))]
+struct Work {
+    first: Schedule,
+    second: Schedule,
+    /// Working variables of first hashes after round 3: (a, b, e, f).
+    entered: [__m128i; LANES],
+    /// After round 63: (a, b, e, f) and (c, d, g, h).
+    of_first: [[__m128i; LANES]; 2],
+    /// Those of second hashes after round 0.
+    begun: [[__m128i; LANES]; 2],
+    /// After round 60.
+    ended: [[__m128i; LANES]; 2],
 }
 
-/// Runs `groups` times as many headers as there are lanes. Of each group with a hit, its number and the lanes.
+/// Runs `count` groups of headers, of each with a hit returns its number and the lanes. With `SHARED` a group has one
+/// nonce, and all of `groups` have their turn before the next nonce; otherwise there is one, and each lane has a nonce.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn search(mut feed: Feed<'_>, groups: u64, limit: u32) -> Vec<(u64, u32)> {
+fn search<const SHARED: bool>(
+    p: &Prepared,
+    groups: &[Group],
+    nonce: u32,
+    count: u64,
+    limit: u32,
+) -> Vec<(u64, u32)> {
     let mut found = Vec::new();
-    let mask = splat(clear_bits(limit));
-    let mut w = [splat(0); 64];
-    (w[8], w[15]) = (splat(PAD), splat(DIGEST_BITS));
-    let mut digest = [splat(0); 8];
-    let mut ahead = alone(&feed.next());
-    // The first time round there is no digest yet, and the last batches are for nothing.
-    for group in 0..=groups {
-        let (top, [a, b, c, d]) = side_by_side(&mut w, digest, &mut feed);
-        if lanes_clear(top, mask) != 0 && group > 0 {
-            found.push((group - 1, lanes_at_most(swap_bytes(top), limit)));
+    let clear = splat(clear_bits(limit));
+    let nothing = [_mm_setzero_si128(); LANES];
+    let [_, _, c, d, _, _, g, h] = AFTER_0.map(u32::cast_signed);
+    let mut work = Work {
+        first: Schedule::of_first(p),
+        second: Schedule::of_second(),
+        entered: nothing,
+        of_first: [nothing; 2],
+        begun: [nothing, [_mm_setr_epi32(h, g, d, c); LANES]],
+        ended: [nothing; 2],
+    };
+    let mut feed = Feed { groups, at: 0, nonce, base: nonce };
+    work.first.w[NONCE] = nonces(nonce);
+    work.expand_first();
+    work.enter::<SHARED>(&feed);
+    // The first time round there is no digest yet, and the last time round there are headers for nothing.
+    for group in 0..=count {
+        let headers = &groups[feed.at];
+        work.first_hashes::<SHARED>(headers, feed.nonce.wrapping_sub(feed.base) as usize);
+        let more = feed.next::<SHARED>();
+        if more {
+            work.first.w[NONCE] = nonces(feed.base);
         }
-        digest = transpose([ahead, a, b, c]);
-        ahead = d;
+        work.enter::<SHARED>(&feed);
+        work.second_hashes(more);
+        work.take_digests(&headers.midstate);
+        let lanes = lanes_at_most(&work.ended[0], limit, clear);
+        if lanes != 0 && group > 0 {
+            found.push((group - 1, lanes));
+        }
     }
     found
 }
 
-/// A batch with nothing beside it.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn alone(batch: &Batch<'_>) -> Chains {
-    let mut chains = batch.enter();
-    for round in 0..ROUNDS {
-        let words = |step| _mm_set_epi64x(0, batch.words.get(step).cast_signed());
-        for [abef, cdgh] in &mut chains {
-            // What was (a, b, e, f) becomes (c, d, g, h).
-            *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, words(2 * round));
-            *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, words(2 * round + 1));
+impl Work {
+    /// What the first hashes of the next group begin with: the nonce adds to `a` and `e`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn enter<const SHARED: bool>(&mut self, feed: &Feed<'_>) {
+        let nonce = feed.nonce.swap_bytes().cast_signed();
+        let mut added = [_mm_setr_epi32(0, nonce, 0, nonce); LANES];
+        if !SHARED {
+            let nonces = nonces(feed.nonce);
+            rows([splat(0), nonces, splat(0), nonces], &mut added);
+        }
+        for (lane, entered) in self.entered.iter_mut().enumerate() {
+            *entered = _mm_add_epi32(feed.groups[feed.at].abef[lane], added[lane]);
         }
     }
-    batch.leave(chains)
-}
 
-/// The second hash of `digest` beside four batches: its last word, and the batches' digests. Byte-swapped that word is
-/// the hash's top word. `w` is room for the schedule.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn side_by_side(w: &mut [V; 64], digest: [V; 8], feed: &mut Feed<'_>) -> (V, [Chains; BATCHES]) {
-    let [w0, w1, ..] = digest;
-    w[..8].copy_from_slice(&digest);
-    w[16] = add(small0(w1), w0);
-    let mut s = [
-        add(w0, splat(ROUND_0[0])),
-        splat(IV[0]),
-        splat(IV[1]),
-        splat(IV[2]),
-        add(w0, splat(ROUND_0[1])),
-        splat(IV[4]),
-        splat(IV[5]),
-        add(w1, splat(IV[6].wrapping_add(K[1]))),
-    ];
-    let mut done = [[[_mm_setzero_si128(); 2]; CHAINS]; BATCHES];
-    for (block, done) in done.iter_mut().enumerate() {
-        let batch = feed.next();
-        let mut chains = batch.enter();
-        s = if block == 0 {
-            block::first(s, &mut chains, w.first_chunk().expect("more words"), batch.words)
+    /// The first hashes of a group, and the words of the second hashes of the group before. With `SHARED` all take the words
+    /// of lane `lane`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn first_hashes<const SHARED: bool>(&mut self, headers: &Group, lane: usize) {
+        let Self { first, second, entered, of_first, .. } = self;
+        let chains = Chains { before: [entered, &headers.cdgh], after: of_first.each_mut() };
+        if SHARED {
+            turn::shared(chains, first.taken(), lane, second.beside());
         } else {
-            let t = 1 + block * ROUNDS;
-            let w = w[t - 16..].first_chunk_mut().expect("more words");
-            block::later(s, &mut chains, w, t, batch.words)
-        };
-        *done = batch.leave(chains);
+            turn::own(chains, first.taken(), second.beside());
+        }
     }
-    // After round 63 the `e` of round 61 is `h`.
-    (add(s[4], splat(IV[7])), done)
+
+    /// The second hashes of the group before, and the words of the first hashes of the next group, if it takes `more` of
+    /// them.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn second_hashes(&mut self, more: bool) {
+        let Self { first, second, begun, ended, .. } = self;
+        let chains = Chains { before: begun.each_ref(), after: ended.each_mut() };
+        if more {
+            turn::own(chains, second.taken(), first.beside());
+        } else {
+            turn::alone(chains, second.taken());
+        }
+    }
+
+    /// Makes the words of the first hashes, beside steps that are for nothing.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn expand_first(&mut self) {
+        let Self { first, second, begun, ended, .. } = self;
+        let chains = Chains { before: begun.each_ref(), after: ended.each_mut() };
+        turn::own(chains, second.taken(), first.beside());
+    }
+
+    /// The digests of first hashes: what second hashes are made of, and the working variables that those begin with.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn take_digests(&mut self, midstate: &[V; 8]) {
+        let ([f, e, b, a], [h, g, d, c]) = (columns(&self.of_first[0]), columns(&self.of_first[1]));
+        let mut digest = [a, b, c, d, e, f, g, h];
+        for (word, midstate) in digest.iter_mut().zip(midstate) {
+            *word = add(*word, *midstate);
+        }
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = digest;
+        let w16 = add(small0(w1), w0);
+        for (to, word) in self.second.w.iter_mut().zip([w1, w2, w3, w4, w5, w6, w7]) {
+            *to = word;
+        }
+        self.second.w[15] = w16;
+        self.second.set_row(0, 1, w1, w2);
+        self.second.set_row(1, 3, w3, w4);
+        self.second.set_row(2, 5, w5, w6);
+        self.second.set_row(3, 7, w7, splat(PAD));
+        self.second.set_row(7, 15, splat(DIGEST_BITS), w16);
+        let [a, b, _, _, e, f, ..] = AFTER_0;
+        rows([splat(f), add(splat(e), w0), splat(b), add(splat(a), w0)], &mut self.begun[0]);
+    }
 }
 
-/// The digests of four batches, words 0–7 of each lane.
+/// Whose turn it is: which group and which nonce, or the first of the nonces.
+struct Feed<'a> {
+    groups: &'a [Group],
+    at: usize,
+    nonce: u32,
+    /// The nonce of lane 0 in the schedule of the first hashes.
+    base: u32,
+}
+
+impl Feed<'_> {
+    /// Goes on to the next group; whether that takes the schedule of other nonces, from `base` on.
+    #[inline]
+    fn next<const SHARED: bool>(&mut self) -> bool {
+        self.at += 1;
+        if self.at == self.groups.len() {
+            self.at = 0;
+            self.nonce = self.nonce.wrapping_add(if SHARED { 1 } else { LANES as u32 });
+        }
+        let more = self.nonce.wrapping_sub(self.base) >= LANES as u32;
+        if more {
+            self.base = self.nonce;
+        }
+        more
+    }
+}
+
+/// The rounds' words of as many hashes as there are lanes.
+#[repr(C, align(64))]
+struct Schedule {
+    /// Sixteen words from the first that is still needed on, and those that turns make of them.
+    w: [V; 16 + MADE],
+    /// The words and their constants, a row for a step.
+    rows: [Row; ROWS],
+    /// Constants of the rounds of the words that turns make.
+    k: [u32; MADE],
+    /// The row of the first words that turns make.
+    made: usize,
+}
+
+impl Schedule {
+    /// Of first hashes, whose steps begin with word 4.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn of_first(p: &Prepared) -> Self {
+        let mut schedule = Self::new(16, 6);
+        let [w0, w1, w2] = p.tail;
+        for (t, w) in [(0, w0), (1, w1), (2, w2), (4, PAD), (15, HEADER_BITS)] {
+            schedule.w[t] = splat(w);
+        }
+        for row in 0..6 {
+            let t = 4 + 2 * row;
+            schedule.set_row(row, t, schedule.w[t], schedule.w[t + 1]);
+        }
+        schedule
+    }
+
+    /// Of second hashes, whose steps begin with word 1. Words are one place lower, since turns need word 0 no more.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn of_second() -> Self {
+        let mut schedule = Self::new(17, 8);
+        (schedule.w[7], schedule.w[14]) = (splat(PAD), splat(DIGEST_BITS));
+        for row in [4, 5, 6] {
+            schedule.set_row(row, 1 + 2 * row, splat(0), splat(0));
+        }
+        schedule
+    }
+
+    /// Turns make the words from `word` on.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn new(word: usize, made: usize) -> Self {
+        let mut k = [0; MADE];
+        for (k, round) in k.iter_mut().zip(&K[word..]) {
+            *k = *round;
+        }
+        let zero = splat(0);
+        Self { w: [zero; 16 + MADE], rows: [pairs(zero, zero); ROWS], k, made }
+    }
+
+    /// Has words `t` and `t + 1` taken by the step of a row.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
+    fn set_row(&mut self, row: usize, t: usize, even: V, odd: V) {
+        self.rows[row] = pairs(add(even, splat(K[t])), add(odd, splat(K[t + 1])));
+    }
+
+    /// What turns make.
+    #[inline]
+    fn beside(&mut self) -> Expansion<'_> {
+        let rows = self.rows[self.made..].first_chunk_mut().expect("as many rows as there are words");
+        Expansion { w: &mut self.w, k: &self.k, rows }
+    }
+
+    /// What steps take.
+    #[inline]
+    fn taken(&self) -> &Taken {
+        self.rows.first_chunk().expect("more rows")
+    }
+}
+
+/// The lanes whose hash has a top word of at most `limit`, from their working variables after round 60. After round 63 that
+/// `e` is `h`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn transpose(batches: [Chains; BATCHES]) -> [V; 8] {
-    let [f, e, b, a] = columns(batches.map(|chains| chains.map(|chain| chain[0])));
-    let [h, g, d, c] = columns(batches.map(|chains| chains.map(|chain| chain[1])));
-    [a, b, c, d, e, f, g, h]
-}
-
-/// The first hash's schedule for as many nonces as there are lanes: its words that no nonce changes.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn constant_words(p: &Prepared) -> [V; 64] {
-    let mut w = [splat(0); 64];
-    (w[4], w[15], w[16], w[17]) = (splat(PAD), splat(HEADER_BITS), splat(p.w16), splat(p.w17));
-    w
-}
-
-/// The words of the first hash's steps for the nonces from `base`. `w` is from [`constant_words`].
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,sha")]
-fn schedule(p: &Prepared, base: u32, w: &mut [V; 64], words: &mut Words) {
-    let n = swap_bytes(add(splat(base), iota()));
-    w[18] = add(small0(n), splat(p.w18));
-    w[19] = add(n, splat(p.w19));
-    w[20] = add(small1(w[18]), splat(PAD));
-    w[21] = small1(w[19]);
-    w[22] = add(small1(w[20]), splat(HEADER_BITS));
-    for t in 23..30 {
-        w[t] = add(small1(w[t - 2]), w[t - 7]);
+fn lanes_at_most(ended: &[__m128i; LANES], limit: u32, clear: V) -> u32 {
+    let [_, e, ..] = columns(ended);
+    if !any_clear(add(e, splat(IV[7])), clear) {
+        return 0;
     }
-    w[30] = add(add(small1(w[28]), w[23]), splat(scalar::small0(HEADER_BITS)));
-    w[31] = add(add(small1(w[29]), w[24]), splat(p.w31));
-    w[32] = add(add(small1(w[30]), w[25]), splat(p.w32));
-    w[33] = add(add(small1(w[31]), w[26]), add(small0(w[18]), splat(p.w17)));
-    let (mut even, mut odd) = (w[32], w[33]);
-    for t in (34..64).step_by(2) {
-        even = add(add(add(small0(w[t - 15]), w[t - 16]), w[t - 7]), small1(even));
-        odd = add(add(add(small0(w[t - 14]), w[t - 15]), w[t - 6]), small1(odd));
-        (w[t], w[t + 1]) = (even, odd);
+    let mut lanes = 0;
+    for (lane, abef) in ended.iter().enumerate() {
+        let h = _mm_extract_epi32::<1>(*abef).cast_unsigned().wrapping_add(IV[7]);
+        lanes |= u32::from(h.swap_bytes() <= limit) << lane;
     }
-    for (step, words) in words.iter_mut().enumerate() {
-        let t = 4 + 2 * step;
-        *words = pairs(add(w[t], splat(K[t])), add(w[t + 1], splat(K[t + 1])));
-    }
+    lanes
 }
